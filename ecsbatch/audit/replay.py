@@ -3,9 +3,7 @@
 It shares no code with what it judges (state, policy, limiter, plan) beyond reading events: it keeps its own account of
 who was down, who was sent when, and what was allowed, and compares that with the promises.
 
-Steering reaches an engine while intents are on their way to the disk: intents of the next second are not held against
-it. When the run itself says that it ends, that is final: after `run.aborting`, `run.stopped` and `run.finished` no
-intent is excused.
+Here is judged how the run goes on and how its servers end, in `requests.py` what it sends; both share an `Account`.
 """
 
 from __future__ import annotations
@@ -13,30 +11,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import orjson
 
-from ecsbatch.audit.bookkeeping import Failures, FreezeRecord, LimitRecord, ServerRecord, ServerRecords, Waves
-from ecsbatch.audit.quota_windows import HolderSettings, SentRequest, SentRequests, Timeline, fullest_windows
-from ecsbatch.audit.receipt import Finding, Peak, Receipt, Rule, collect
+from ecsbatch.audit.account import FAILURES, Account
+from ecsbatch.audit.bookkeeping import LimitRecord, ServerRecord, Waves
+from ecsbatch.audit.quota_windows import HolderSettings
+from ecsbatch.audit.receipt import Receipt, Rule, collect
+from ecsbatch.audit.requests import RESENDS, RequestJudge
 from ecsbatch.model import events as ev
 from ecsbatch.model.json_text import stamp
 from ecsbatch.model.quota import Quota
 from ecsbatch.model.recorded import Recorded, decode
 from ecsbatch.model.servers import Fleet
 
-ON_ITS_WAY: Final = 1.0
-"""Seconds for which an intent may follow an event that forbids it: steering must take effect within a second."""
-
-RESENDS: Final = 2
-"""How often a server may be sent again after requests that did not begin, where the run may do so at all."""
-
-_KEPT: Final = 100
-"""Findings of one rule that are kept."""
-
-_MS: Final = 0.001
 _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
     ev.ServerRestarted: "restarted",
     ev.ServerFailed: "failed",
@@ -44,7 +33,6 @@ _KINDS: Final[Mapping[type[ev.ServerEvent], str]] = {
     ev.ServerUnknown: "unknown",
     ev.ServerSkipped: "skipped",
 }
-_FAILURES: Final = frozenset({"failed", "timed_out", "unknown"})
 
 History = Iterable[Recorded | bytes | str]
 """A run's events from the first one on, decoded or as lines of JSON."""
@@ -88,31 +76,13 @@ class Replay:
         run_id: str = "",
     ) -> None:
         """Begin before the first event; the arguments are those of `audit`."""
-        given = terms or HolderSettings()
+        self._account = account = Account(fleet)
+        self._requests = RequestJudge(account, terms, quota)
+        self._fleet, self._found, self._timeline = fleet, account.found, account.timeline
+        self._servers, self._failures, self._freezes = account.servers, account.failures, account.freezes
         self._quota = quota
-        self._requests = SentRequests(replace(given, quota=quota) if quota else given)
-        self._beside: list[SentRequest] = []
-        self._timeline = Timeline()
-        self._fleet = fleet
-        self._servers = ServerRecords(fleet)
-        self._limits, self._waves = LimitRecord({}), Waves({})
-        self._failures = Failures()
-        self._resends = RESENDS
-        self._left_out: set[str] = set()
-        self._aborting = False
-        self._freezes = FreezeRecord()
-        self._findings: list[Finding] = []
-        self._breaches: Counter[Rule] = Counter()
-        self._notes: dict[str, None] = {}
         self._run_id = run_id
-        self._status, self._reason = "running", ""
-        self._quota_known = quota is not None or terms is not None
-        self._grace_known = terms is not None
-        self._events = self._seq = self._holders = self._fence = 0
-        self._ended_at: float | None = None
-        self._down = Peak()
-        self._down_by_domain: dict[str, Peak] = {}
-        self._submitted = self._repeated = self._retried = 0
+        self._events = self._holders = self._fence = 0
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -126,18 +96,18 @@ class Replay:
             if recorded is None:
                 raw = orjson.loads(entry)
                 recorded = Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
-                self._note(f"Events named {raw['event']!r} are not known to this version.")
+                self._account.note(f"Events named {raw['event']!r} are not known to this version.")
         except (ValueError, KeyError, TypeError) as e:
-            self._found(Rule.RECORD, f"A line behind event {self._seq} cannot be read: {e}")
+            self._found(Rule.RECORD, f"A line behind event {self._account.seq} cannot be read: {e}")
             return
         self.feed(recorded)
 
     def feed(self, recorded: Recorded) -> None:
         """Replay the next event."""
         self._events += 1
-        if recorded.seq != self._seq + 1:
-            self._found(Rule.RECORD, f"Event {recorded.seq} follows event {self._seq}.", recorded.seq)
-        self._seq = recorded.seq
+        if recorded.seq != self._account.seq + 1:
+            self._found(Rule.RECORD, f"Event {recorded.seq} follows event {self._account.seq}.", recorded.seq)
+        self._account.seq = recorded.seq
         self._run_id = self._run_id or recorded.run_id
         if recorded.run_id != self._run_id:
             self._found(Rule.RECORD, f"The event is of run {recorded.run_id}.", recorded.seq)
@@ -146,43 +116,29 @@ class Replay:
         step = self._steps.get(type(recorded.event))
         if type(recorded.event) is not ev.Event:
             self._timeline.follow(recorded)
-        if step is None:
-            return
         try:
-            step(self, recorded.event, recorded)
+            if step is not None:
+                step(self, recorded.event, recorded)
+            else:
+                self._requests.follow(recorded)
         except (LookupError, TypeError, ValueError, AttributeError) as e:
             # Somebody has written it by hand, or has taken away what it speaks of.
             self._found(Rule.RECORD, f"The event cannot be followed ({type(e).__name__}: {e}).")
 
     def count_beside(self, history: History) -> None:
         """Count another run's requests into the windows: by the ledger's clock, else by stamps that never went back."""
-        other = Replay(None, self._requests.terms, self._quota)
+        other = Replay(None, self._requests.sent.terms, self._quota)
         for entry in history:
             other.read(entry)
         by_stamps = not (self._timeline.set_backs or other._timeline.set_backs)
-        for request in other._requests.by_batch.values():
-            placed = self._requests.placed(request) if request.boot else request if by_stamps else None
-            if placed is not None:
-                self._beside.append(placed)
-            else:
-                why = "another boot's clock dates it" if request.boot else "the clock was set back"
-                self._note(f"Run {other._run_id} was not counted in: {why}.")
-
-    def _found(self, rule: Rule, text: str, seq: int | None = None, server: str = "") -> None:
-        self._breaches[rule] += 1
-        if self._breaches[rule] <= _KEPT:
-            name = self._fleet.name_of(server) if self._fleet is not None else ""
-            self._findings.append(Finding(rule, text, self._seq if seq is None else seq, server, name))
-
-    def _note(self, text: str) -> None:
-        self._notes[text] = None
+        self._requests.count_beside(other._run_id, other._requests.sent.by_batch.values(), by_stamps=by_stamps)
 
     # -- the run ---------------------------------------------------------------------------------------------------
 
     def _run_started(self, event: ev.RunStarted, _: Recorded) -> None:
-        self._limits, self._waves = LimitRecord(event.plan), Waves(event.plan)
+        self._account.limits, self._account.waves = LimitRecord(event.plan), Waves(event.plan)
         self._servers.divide(event.plan.get("waves") or ())
-        self._resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
+        self._requests.resends = 0 if event.plan.get("on_unknown") == "leave" else RESENDS
         if self._fleet is not None and event.total != len(self._fleet):
             self._found(Rule.TARGETS, f"The run was of {event.total} servers, the list holds {len(self._fleet)}.")
 
@@ -191,26 +147,17 @@ class Replay:
         if event.fence <= self._fence:
             self._found(Rule.HOLDER, f"Holder {event.fence} came after holder {self._fence}.")
         self._fence = event.fence
-        self._waves.taken(self._timeline.now)
-        terms = self._requests.terms
-        told = event.limit > 0 and event.window > 0
-        self._quota_known |= told
-        self._grace_known |= event.unknown_grace > 0
-        self._requests.holder(event, self._timeline.now)
-        self._requests.terms = HolderSettings(
-            Quota(event.limit, event.window) if told and self._quota is None else terms.quota,
-            event.unknown_grace or terms.unknown_grace,
-            event.request_timeout or terms.request_timeout,
-        )
+        self._account.waves.taken(self._timeline.now)
+        self._requests.holder_changed(event)
 
     def _paused(self, event: ev.RunPaused, _: Recorded) -> None:
-        self._end("paused", event.reason)
+        self._account.end("paused", event.reason)
 
     def _stopped(self, event: ev.RunStopped, _: Recorded) -> None:
-        self._end(event.status, event.reason)
+        self._account.end(event.status, event.reason)
 
     def _followed_abort(self, _: ev.RunAborting, __: Recorded) -> None:
-        self._aborting = True
+        self._account.aborting = True
 
     def _frozen(self, event: ev.RunFrozen, _: Recorded) -> None:
         self._freezes.begin(event.by, event.reason, self._timeline.now)
@@ -219,69 +166,51 @@ class Replay:
         self._freezes.end(self._timeline.now)
 
     def _failed_over(self, _: ev.StoreFailedOver, recorded: Recorded) -> None:
-        self._note(
+        self._account.note(
             f"The store's database failed over at {stamp(recorded.ts)}: it may have forgotten requests, which are not "
             "judged."
         )
 
-    def _end(self, status: str, reason: str) -> None:
-        self._status, self._reason, self._ended_at = status, reason, self._timeline.now
-
     def _resumed(self, event: ev.RunResumed, _: Recorded) -> None:
-        self._status, self._reason, self._ended_at = "running", "", None
+        self._account.status, self._account.reason, self._account.ended_at = "running", "", None
         if event.forgive:
             self._failures.forgive()
-        self._left_out.update(event.skip_domains)
+        self._account.left_out.update(event.skip_domains)
         for record in self._servers.of_domains(event.skip_domains) if event.skip_domains else ():
             record.taken_up = False
-            self._leave_out(record)
+            self._account.leave_out(record)
         for record in self._servers.all():
-            if event.forgive and record.kind in _FAILURES:
+            if event.forgive and record.kind in FAILURES:
                 record.holds = False
                 self._servers.count(record)
             record.forgiven |= event.forgive
             if record.wave and record.ended_as in event.retry and record.domain not in event.skip_domains:
-                if event.keeps_outcomes and record.kind in _FAILURES and record.sent:
+                if event.keeps_outcomes and record.kind in FAILURES and record.sent:
                     record.kept, record.forgiven = record.kind, record not in self._failures
                 record.kind, record.retried, record.taken_up, record.left_out = "", record.sent > 0, True, False
                 self._failures.discard(record)
-                self._waves.again(record)
-        self._judge_failures()
-
-    def _leave_out(self, record: ServerRecord) -> None:
-        """Count a waiting server of a left-out domain as one that is not started, or as what it was before."""
-        if record.waits and record.wave and not record.left_out:
-            record.left_out = True
-            self._waves.ended(record)
-            if record.kept:
-                self._keep(record)
-
-    def _keep(self, record: ServerRecord) -> None:
-        """End a server as what it was before it was to be tried again."""
-        record.kind, record.kept, record.retried = record.kept, "", False
-        if not record.forgiven:
-            self._failures.add(record)
-            self._judge_failures()
+                self._account.waves.again(record)
+        self._account.judge_failures()
 
     def _limit_changed(self, event: ev.LimitChanged, _: Recorded) -> None:
-        self._limits.change(event.limit, event.new, self._timeline.now)
-        self._judge_failures()
+        self._account.limits.change(event.limit, event.new, self._timeline.now)
+        self._account.judge_failures()
 
     def _wave_started(self, event: ev.WaveStarted, _: Recorded) -> None:
         # Stamps of a clock that was set back prove no soak too short.
         now = math.inf if self._timeline.set_backs else self._timeline.now
-        hindrance = self._waves.start(event.wave, now)
+        hindrance = self._account.waves.start(event.wave, now)
         if hindrance:
             self._found(Rule.HELD_BACK, hindrance)
 
     def _wave_finished(self, event: ev.WaveFinished, _: Recorded) -> None:
-        self._waves.over(event.wave, self._timeline.now)
+        self._account.waves.over(event.wave, self._timeline.now)
 
     def _gate_checked(self, event: ev.GateChecked, _: Recorded) -> None:
-        self._waves.asked(event.gate, event.wave, event.verdict)
+        self._account.waves.asked(event.gate, event.wave, event.verdict)
 
     def _finished(self, event: ev.RunFinished, _: Recorded) -> None:
-        self._end(event.status, event.reason)
+        self._account.end(event.status, event.reason)
         if self._fleet is None:
             return
         counts = self._outcomes()
@@ -300,145 +229,10 @@ class Replay:
             if told != +counts:
                 self._found(Rule.OUTCOME, f"The run's own counts {dict(told)} are not {dict(+counts)}.")
 
-    # -- requests --------------------------------------------------------------------------------------------------
-
-    def _submitting(self, event: ev.BatchSubmitting, recorded: Recorded) -> None:
-        now = self._timeline.now
-        self._judge_running(now)
-        if event.batch in self._requests.by_batch:
-            self._found(Rule.RECORD, f"Batch {event.batch} was sent twice under one number.")
-        self._requests.submitting(event, now, recorded.ts)
-        self._submitted += len(event.servers)
-        domains: set[str] = set()
-        for server in event.servers:
-            record = self._record_of(server)
-            if record is not None:
-                self._judge_server(record, event)
-                record.flight, record.sent = event.batch, record.sent + 1
-                self._servers.count(record)
-                domains.add(record.domain)
-        self._judge_down(domains, recorded)
-
-    def _judge_running(self, now: float) -> None:
-        """Find that servers were sent in a run that is aborted, paused or over, or has too many failures."""
-        excused = self._status == "paused" and self._ended_at is not None and now <= self._ended_at + ON_ITS_WAY
-        if self._freezes.going_on:
-            self._found(Rule.HELD_BACK, "Servers were sent although the store was frozen.")
-        if self._aborting:
-            self._found(Rule.HELD_BACK, "Servers were sent although the run was being aborted.")
-        elif self._status != "running" and not excused:
-            self._found(Rule.HELD_BACK, f"Servers were sent while the run was {self._status}.")
-        if self._failures.exceeded and now > self._failures.since + ON_ITS_WAY:
-            self._found(Rule.FAILURES, f"Servers were sent although there were {self._failures.exceeded}.")
-
-    def _judge_server(self, record: ServerRecord, event: ev.BatchSubmitting) -> None:
-        server = record.server
-        if record.flight:
-            self._found(
-                Rule.TWICE, f"Server {server} was sent again while batch {record.flight} had it.", server=server
-            )
-        elif record.kind and self._fleet is not None:
-            self._found(Rule.TWICE, f"Server {server} was sent although it was {record.kind} already.", server=server)
-        elif record.retried:
-            self._retried += 1
-        elif record.sent and self._fleet is not None:
-            self._repeated += 1
-        record.retried = False
-        if record.domain in self._left_out and not record.taken_up:
-            self._found(
-                Rule.LEFT_OUT, f"Server {server} of {record.domain} was sent, which was left out.", server=server
-            )
-        if self._fleet is not None and record.unstarted > self._resends:
-            text = f"Server {server} was sent again although {record.unstarted} requests had not begun for it"
-            self._found(Rule.TWICE, f"{text}, {self._resends} are allowed.", server=server)
-        if self._fleet is not None and not record.wave:
-            self._found(Rule.TARGETS, f"Server {server} was sent although the plan leaves it out.", server=server)
-        elif self._fleet is not None and self._waves.too_early(record, event.wave):
-            self._found(Rule.WAVES, f"Server {server} was sent before the turn of wave {record.wave}.", server=server)
-
-    def _judge_down(self, domains: Iterable[str], recorded: Recorded) -> None:
-        now = self._timeline.now
-        down, allowed = self._servers.down, self._limits.number("max_unavailable", now, ON_ITS_WAY)
-        if allowed is not None and down > allowed:
-            self._found(Rule.BUDGET, f"{down} servers were down at once, {allowed} are allowed.")
-        if down > self._down.servers:
-            self._down = Peak(down, allowed, recorded.ts)
-        for domain in domains:
-            down = self._servers.down_in[domain]
-            allowed = self._limits.of("max_unavailable_per_domain", domain, now, ON_ITS_WAY)
-            if allowed is not None and down > allowed:
-                self._found(Rule.BUDGET, f"{down} servers of {domain} were down at once, {allowed} are allowed.")
-            if down > self._down_by_domain.get(domain, Peak()).servers:
-                self._down_by_domain[domain] = Peak(down, allowed, recorded.ts)
-
-    def _answered(self, event: ev.BatchAccepted | ev.BatchRejected | ev.BatchUnknown, _: Recorded) -> None:
-        request = self._requests.answer(event, self._timeline.now)
-        if request is None:
-            self._found(Rule.RECORD, f"Batch {event.batch} got an answer that no request was waiting for.")
-            return
-        if request.late:
-            self._found(
-                Rule.QUOTA, f"Batch {event.batch} left {request.late:.1f} s later than its tokens were good for."
-            )
-        if event.sent and (late := self._freezes.since_begin(request.sent)) > ON_ITS_WAY:
-            self._found(Rule.HELD_BACK, f"Batch {event.batch} left {late:.1f} s after the store was frozen.")
-        if isinstance(event, ev.BatchRejected):
-            self._return(request.servers, event.batch)
-            request.servers = ()
-        elif isinstance(event, ev.BatchAccepted):
-            request.servers = ()
-
-    def _return(self, servers: Iterable[str], batch: int) -> None:
-        """Let servers wait again to which a request did nothing."""
-        for server in servers:
-            record = self._record_of(server)
-            if record is not None and record.flight == batch:
-                record.flight = 0
-                self._servers.count(record)
-                if record.domain in self._left_out and not record.taken_up:
-                    self._leave_out(record)
-
-    def _unstarted(self, event: ev.BatchUnstarted, _: Recorded) -> None:
-        request = self._requests.by_batch.get(event.batch)
-        if request is None or request.answer != ev.BatchUnknown.name:
-            self._found(Rule.TWICE, f"Batch {event.batch} was taken for not started, but its answer was not unknown.")
-        elif (
-            self._grace_known
-            # Stamps of a clock that was set back prove no pause too short.
-            and not self._timeline.set_backs
-            and (waited := self._timeline.now - request.answered) < request.settings.unknown_grace - _MS
-        ):
-            self._found(Rule.RESENT_EARLY, f"Batch {event.batch} was taken for not started after {waited:.1f} s.")
-        for server in event.servers:
-            if (record := self._servers.get(server)) is not None:
-                record.unstarted += 1
-        self._return(event.servers, event.batch)
-
-    def _started(self, event: ev.BatchStarted, _: Recorded) -> None:
-        """Count servers as under way that a request did restart although it was taken for not carried out."""
-        if event.batch not in self._requests.by_batch:
-            self._found(Rule.RECORD, f"Batch {event.batch} did start servers, and was never sent.")
-        for server in event.servers:
-            record = self._record_of(server)
-            if record is not None and record.flight:
-                text = f"Batch {event.batch} did start server {server}, which batch {record.flight} has too."
-                self._found(Rule.TWICE, text, server=server)
-            elif record is not None and (not record.kind or record.left_out):
-                record.kept, record.kind = record.kind or record.kept, ""
-                self._failures.discard(record)
-                record.flight = event.batch
-                self._servers.count(record)
-
     # -- servers ---------------------------------------------------------------------------------------------------
 
-    def _record_of(self, server: str) -> ServerRecord | None:
-        record = self._servers.get(server)
-        if record is None:
-            self._found(Rule.TARGETS, f"Server {server} is none of the run's.", server=server)
-        return record
-
     def _outcome(self, event: ev.ServerEvent, _: Recorded) -> None:
-        record = self._record_of(event.server)
+        record = self._account.record_of(event.server)
         if record is None:
             return
         kind = _KINDS[type(event)]
@@ -455,13 +249,13 @@ class Replay:
         if kind in {"restarted", "timed_out", "unknown"} and not record.flight:
             self._found(Rule.OUTCOME, f"Server {record.server} is {kind}, but was not sent.", server=record.server)
         if not record.kind and not record.left_out:
-            self._waves.ended(record)
+            self._account.waves.ended(record)
         record.flight, record.holds, record.retried, record.unstarted = 0, event.holds, False, 0
         self._servers.count(record)
         record.kind, record.kept, record.left_out = kind, "", False
-        if kind in _FAILURES:
+        if kind in FAILURES:
             self._failures.add(record)
-            self._judge_failures()
+            self._account.judge_failures()
 
     def _not_retried(self, record: ServerRecord, kind: str, event: ev.ServerEvent) -> None:
         """Count a server that was to be tried again, and was left alone, as what it was before."""
@@ -471,20 +265,17 @@ class Replay:
             )
             self._found(Rule.OUTCOME, text, server=record.server)
         if not record.kind and not record.left_out:
-            self._waves.ended(record)
+            self._account.waves.ended(record)
         record.flight, record.holds, record.unstarted = 0, event.holds, 0
         self._servers.count(record)
         if record.kept:
-            self._keep(record)
+            self._account.keep(record)
 
     def _released(self, event: ev.ServerReleased, _: Recorded) -> None:
-        record = self._record_of(event.server)
+        record = self._account.record_of(event.server)
         if record is not None:
             record.holds = False
             self._servers.count(record)
-
-    def _judge_failures(self) -> None:
-        self._failures.judge(self._limits, self._timeline.now)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -496,40 +287,33 @@ class Replay:
 
     def receipt(self) -> Receipt:
         """Return what the record proves so far."""
-        own = list(self._requests.by_batch.values())
-        windows = tuple(fullest_windows([*own, *self._beside])) if self._quota_known else ()
-        for window in windows:
-            if window.servers > window.quota.limit:
-                text = f"Up to {window.servers} servers in one window, the quota is {window.quota}."
-                self._found(Rule.QUOTA, text, seq=0)
-        if own and not self._quota_known:
-            self._note("The record does not say the quota, which is not judged.")
+        windows = self._requests.windows()
         if self._timeline.set_backs:
             often = "once" if self._timeline.set_backs == 1 else f"{self._timeline.set_backs} times"
-            self._note(f"The clock was set back {often}; no window is judged across that.")
+            self._account.note(f"The clock was set back {often}; no window is judged across that.")
         for told in self._freezes.notes():
-            self._note(told)
-        findings, breaches = collect(self._findings, self._breaches)
+            self._account.note(told)
+        findings, breaches = collect(self._account.findings, self._account.breaches)
         return Receipt(
             run_id=self._run_id,
-            status=self._status,
-            reason=self._reason,
+            status=self._account.status,
+            reason=self._account.reason,
             events=self._events,
             holders=self._holders,
-            requests=len(own),
+            requests=len(self._requests.sent.by_batch),
             total=None if self._fleet is None else len(self._fleet),
             findings=findings,
             breaches=breaches,
             windows=windows,
-            down=self._down,
-            down_by_domain=dict(sorted(self._down_by_domain.items())),
-            submitted=self._submitted,
-            repeated=self._repeated,
-            retried=self._retried,
+            down=self._requests.down,
+            down_by_domain=dict(sorted(self._requests.down_by_domain.items())),
+            submitted=self._requests.submitted,
+            repeated=self._requests.repeated,
+            retried=self._requests.retried,
             failures=len(self._failures),
-            allowed_failures=self._limits.number("max_failures", self._timeline.now, 0.0),
+            allowed_failures=self._account.limits.number("max_failures", self._timeline.now, 0.0),
             outcomes={kind: count for kind, count in self._outcomes().items() if count},
-            notes=tuple(self._notes),
+            notes=tuple(self._account.notes),
         )
 
     _steps: ClassVar[Mapping[type[ev.Event], Callable[[Any, Any, Recorded], None]]] = {
@@ -547,12 +331,6 @@ class Replay:
         ev.WaveStarted: _wave_started,
         ev.WaveFinished: _wave_finished,
         ev.GateChecked: _gate_checked,
-        ev.BatchSubmitting: _submitting,
-        ev.BatchAccepted: _answered,
-        ev.BatchRejected: _answered,
-        ev.BatchUnknown: _answered,
-        ev.BatchUnstarted: _unstarted,
-        ev.BatchStarted: _started,
         ev.ServerReleased: _released,
         **dict.fromkeys(_KINDS, _outcome),
     }

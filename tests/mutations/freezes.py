@@ -112,7 +112,7 @@ FREEZES: Final[Sequence[Mutant]] = (
     Mutant(
         name="the audit does not judge intents of a frozen store",
         promise="Nothing is sent of a frozen store.",
-        file="audit/replay.py",
+        file="audit/requests.py",
         old="if self._freezes.going_on:",
         new="if False:",
         tests=(AUDIT,),
@@ -120,7 +120,7 @@ FREEZES: Final[Sequence[Mutant]] = (
     Mutant(
         name="the audit does not judge when a request left a frozen store",
         promise="No request leaves later than a second behind a freeze.",
-        file="audit/replay.py",
+        file="audit/requests.py",
         old="(late := self._freezes.since_begin(request.sent)) > ON_ITS_WAY",
         new="(late := 0.0) > ON_ITS_WAY",
         tests=(AUDIT,),
