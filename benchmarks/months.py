@@ -132,7 +132,7 @@ class Service:
 
 def _database(restarter: Restarter) -> Any:
     store: Any = restarter.store
-    return store._opened[0]  # noqa: SLF001 - the benchmark looks behind the store
+    return store._handle.opened[0]  # noqa: SLF001 - the benchmark looks behind the store
 
 
 def live(minutes: int, what: str) -> list[Sample]:

@@ -1,11 +1,12 @@
 """What outlives a process: runs, their journals, claims and holders, and the quota ledger.
 
-Read `store.py` first: `DatabaseStore` is what the rest of the program uses. Behind it `worker.py` does everything on
-one thread, `sync_store.py` says what a transaction does, and `runs.py`, `targets.py`, `claims.py`, `journal.py` and
-`ledger.py` each keep one table. `chain.py` ties the rows of a journal to one another, `accounting.py` is the ledger's
-arithmetic, `taking.py` how a run is taken and its servers claimed, `locks.py` the lock that dies with its process,
-`leases.py` the lease that runs out where machines share a database, `lease_keeper.py` for how long it is trusted,
-`heart.py` what has it renewed; `database.py` a connection, `sqlite.py` a database in a file.
+Read `store.py` first: `DatabaseStore` is what the rest of the program uses. Behind it `handle.py` opens and closes the
+database, `worker.py` does everything on one thread, `sync_store.py` says what a transaction does, and `runs.py`,
+`targets.py`, `claims.py`, `journal.py` and `ledger.py` each keep one table. `chain.py` ties the rows of a journal to
+one another, `accounting.py` is the ledger's arithmetic, `taking.py` how a run is taken and its servers claimed,
+`locks.py` the lock that dies with its process, `leases.py` the lease that runs out where machines share a database,
+`lease_keeper.py` for how long it is trusted, `heart.py` what has it renewed; `database.py` a connection, `sqlite.py` a
+database in a file.
 
 Names are imported when they are first used: a program that needs only the words does not wait for a database.
 """

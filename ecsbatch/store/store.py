@@ -1,20 +1,19 @@
 """`DatabaseStore`: runs, their journals, claims, holders and the quota ledger, for asyncio programs.
 
-`open_store` makes one. Each of its methods hands a function to a `Worker`, which calls it on the store's own thread.
+`open_store` makes one. Each of its methods hands a function to its `StoreHandle`, whose worker calls it on the store's
+own thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from ecsbatch.clock import Clock, SystemClock, boottime_of
-from ecsbatch.errors import StoreError
 from ecsbatch.model.chain import ChainCheck
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.ownership import Exposure
@@ -27,16 +26,11 @@ from ecsbatch.model.store_url import shown
 from ecsbatch.model.tokens import Grant, Settlement, Shortage, TokenRequest
 from ecsbatch.store import chain, claims, pruning, targets
 from ecsbatch.store.address import weakness_of
-from ecsbatch.store.database import GIVE_WAY, Database
-from ecsbatch.store.failover import LOST_LEDGER
-from ecsbatch.store.heart import Heart, TaskHeart, ThreadHeart
-from ecsbatch.store.lease_keeper import TTL
-from ecsbatch.store.leases import LeaseLocks
-from ecsbatch.store.opening import database_at
+from ecsbatch.store.database import GIVE_WAY
+from ecsbatch.store.handle import StoreHandle
 from ecsbatch.store.patience import BUSY_TIMEOUT, Patience
 from ecsbatch.store.sqlite import MemoryDatabase
-from ecsbatch.store.sync_store import SyncStore
-from ecsbatch.store.worker import InlineWorker, ThreadWorker, Worker, Write
+from ecsbatch.store.worker import Write
 
 T = TypeVar("T")
 
@@ -111,20 +105,15 @@ class DatabaseStore:
         read_only: bool = False,
     ) -> None:
         self.url = shown(url) if isinstance(url, str) else url.url
-        self._given = url
         self._forgets = url == "memory:"
         self._clock = clock
-        self._cold_start = cold_start
-        self._patience = Patience(busy_timeout)
-        self._inline = inline
-        self._read_only = read_only
-        self._worker: Worker | None = None
-        self._opened: tuple[Database, SyncStore] | None = None
-        self._heart: Heart | None = None
-        self._state = "not open"
+        self._pause = 0.0 if inline else GIVE_WAY
+        self._handle = StoreHandle(
+            self.url, url, clock, cold_start, Patience(busy_timeout), inline=inline, read_only=read_only
+        )
 
     def __repr__(self) -> str:
-        return f"<Store {self.url} [{self._state}]>"
+        return f"<Store {self.url} [{self._handle.state}]>"
 
     # Opening and closing
 
@@ -135,14 +124,7 @@ class DatabaseStore:
             ConfigError: the file's folder is missing.
             StoreError: the file cannot be read or written, is damaged, or is another program's or a newer version's.
         """
-        worker = InlineWorker if self._inline else ThreadWorker
-        self._worker = worker(self._commit_group, self.url)
-        try:
-            await self._worker.call(self._open)
-        except BaseException:
-            self.sever()
-            raise
-        self._state = "open"
+        await self._handle.open()
         return self
 
     async def __aexit__(
@@ -156,75 +138,11 @@ class DatabaseStore:
         What is to be done before waits for the database, all in all, as long as a single write does otherwise; that
         runs are released does so for seconds at most.
         """
-        if self._worker is None or self._state != "open":
-            return
-        self._state = "closed"
-        self._patience.end_within(self._patience.timeout)
-        await asyncio.shield(self._worker.shutdown(self._close))
+        await self._handle.close()
 
     def sever(self) -> None:
         """Stop as a killed process does: write nothing more, and drop the locks as the kernel would."""
-        self._state = "severed"
-        self._patience.lose()
-        if self._worker is not None:
-            self._worker.sever()
-        self._stop_heart()
-        if self._opened is not None:
-            self._opened[1].drop()
-            self._leave(self._opened[0])
-
-    def _open(self) -> None:
-        database = (
-            database_at(self._given, self._patience, read_only=self._read_only)
-            if isinstance(self._given, str)
-            else self._given
-        )
-        try:
-            lost = database.prepare()
-            store = SyncStore(database, self._clock)
-            if lost:
-                store.commit_group([Write(partial(store.wait_out, LOST_LEDGER))])
-            elif self._cold_start:
-                store.commit_group([Write(partial(store.start_cold, self._cold_start))])
-        except BaseException:
-            self._leave(database)
-            raise
-        self._opened = database, store
-        if isinstance(store.locks, LeaseLocks):
-            self._heart = self._new_heart(database, store.locks)
-            store.locks.on_lease = self._heart.begin
-
-    def _new_heart(self, database: Database, locks: LeaseLocks) -> Heart:
-        """Return what renews this store's leases."""
-        if self._inline:
-            return TaskHeart(self._beat, lambda: locks.keeper.idle)
-        beside = database.beside()
-        return ThreadHeart(partial(locks.beat, beside), lambda: locks.keeper.idle, partial(self._part, beside))
-
-    async def _beat(self) -> None:
-        locks = self._parts()[1].locks
-        if isinstance(locks, LeaseLocks):
-            locks.beat()
-
-    def _part(self, beside: Database) -> None:
-        if self._opened is None or beside is not self._opened[0]:
-            beside.close()
-
-    def _close(self) -> None:
-        if self._opened is not None:
-            # Where a server cannot be told, it need not be: by then the leases have run out by themselves.
-            self._patience.end_within(TTL)
-            self._opened[1].release_all()
-            self._stop_heart()
-            self._leave(self._opened[0])
-
-    def _stop_heart(self) -> None:
-        if self._heart is not None:
-            self._heart.stop()
-
-    def _leave(self, database: Database) -> None:
-        if database is not self._given:
-            database.close()
+        self._handle.sever()
 
     # Runs and holders
 
@@ -236,7 +154,7 @@ class DatabaseStore:
             RunConflict: another process is creating a run of this id, or one with some of the servers.
             ServersClaimed: another run that is not over has some of the servers.
         """
-        return await self._keep(self._call(lambda store: store.create(new, holder)))
+        return await self._handle.lease(lambda store: store.create(new, holder))
 
     async def take_run(self, run_id: str, holder: Holder, *, as_of: int | None = None) -> Lease:
         """Take a run whose holder is gone; from now on the holder before can write nothing to it.
@@ -251,7 +169,7 @@ class DatabaseStore:
             ServersClaimed: it was over, and another run has some of its servers now.
             RunNotFound: there is no such run.
         """
-        return await self._keep(self._call(lambda store: store.take_run(run_id, holder, as_of)))
+        return await self._handle.lease(lambda store: store.take_run(run_id, holder, as_of))
 
     async def renew(self, lease: Lease) -> Lease:
         """Return a new lease of a run after a write failed; the run is not released in between.
@@ -261,14 +179,14 @@ class DatabaseStore:
         Raises:
             RunTaken: another process has taken the run since.
         """
-        return await self._keep(self._call(lambda store: store.renew(lease)))
+        return await self._handle.lease(lambda store: store.renew(lease))
 
     async def release(self, lease: Lease) -> None:
         """Release a run; a lease that is no longer the run's is ignored."""
-        await self._call(lambda store: store.release(lease))
+        await self._handle.call(lambda store: store.release(lease))
         if self._forgets:
-            over = await self._pruning(lambda pruning: pruning.superfluous(ROLLOUTS_KEPT))
-            await pruning.delete_all(self._pruning, over)
+            over = await self._handle.pruning(lambda pruning: pruning.superfluous(ROLLOUTS_KEPT))
+            await pruning.delete_all(self._handle.pruning, over)
 
     async def run(self, name: str = "") -> RunRecord:
         """Return a run by its id or a unique prefix; for "" the latest, rollouts before direct runs.
@@ -276,32 +194,32 @@ class DatabaseStore:
         Raises:
             RunNotFound: no run or several runs fit.
         """
-        return await self._read(lambda _, store: store.run(name))
+        return await self._handle.read(lambda _, store: store.run(name))
 
     async def runs(self, limit: int = 50) -> list[RunRecord]:
         """Return the last runs, the newest first."""
-        return await self._read(lambda _, store: store.runs(limit))
+        return await self._handle.read(lambda _, store: store.runs(limit))
 
     async def runs_between(self, since: float, until: float) -> list[RunRecord]:
         """Return the runs that went on at some time between two in seconds since 1970, the newest first."""
-        return await self._read(lambda _, store: store.runs_between(since, until))
+        return await self._handle.read(lambda _, store: store.runs_between(since, until))
 
     async def open_rollouts(self) -> list[RunRecord]:
         """Return the rollouts that go on, have no process any more, or were interrupted, the newest first."""
-        return await self._read(lambda _, store: store.open_rollouts())
+        return await self._handle.read(lambda _, store: store.open_rollouts())
 
     async def targets(self, run_id: str) -> Fleet:
         """Return a run's frozen targets in their order; an empty fleet for a direct run."""
-        return await self._read(lambda database, _: targets.read(database, run_id))
+        return await self._handle.read(lambda database, _: targets.read(database, run_id))
 
     async def claimed(self, servers: Sequence[Claim]) -> dict[Claim, str]:
         """Return which run has each of these servers; servers that no run has are left out."""
-        return await self._read(lambda _, store: store.claimed(servers))
+        return await self._handle.read(lambda _, store: store.claimed(servers))
 
     async def claims_amiss(self, record: RunRecord, fleet: Fleet) -> tuple[list[Claim], list[Claim]]:
         """Return the servers that a run that is not over should have and has not, and those that it has besides."""
         wanted = targets.to_claim(fleet, record.plan)
-        return await self._read(lambda database, _: claims.amiss(database, record.run_id, wanted.key_order()()))
+        return await self._handle.read(lambda database, _: claims.amiss(database, record.run_id, wanted.key_order()()))
 
     # History
 
@@ -324,29 +242,29 @@ class DatabaseStore:
             StoreError: nothing was written.
         """
         write = Write(
-            lambda: self._parts()[1].commit(lease, transaction, folded),
+            lambda: self._handle.parts()[1].commit(lease, transaction, folded),
             lease.run_id,
             transaction.urgent,
             needs_savepoint=not transaction.only_tells,
             claims=bool(transaction.claim),
             quota_group=transaction.take.group if transaction.take is not None else "",
         )
-        return self._worker_now().write(write)
+        return self._handle.worker_now().write(write)
 
     async def events(self, run_id: str, after: int = 0, limit: int = 1000) -> list[Recorded]:
         """Return up to ``limit`` events of a run that come after number ``after``."""
-        return await self._read(lambda _, store: store.reader.events(run_id, after, limit))
+        return await self._handle.read(lambda _, store: store.reader.events(run_id, after, limit))
 
     async def lines(self, run_id: str, after: int = 0, limit: int = 1000) -> list[bytes]:
         """Return the same events as lines of JSON without line ends: event ``after + 1`` and on, without gaps.
 
         The last event of each transaction also tells the record's ``head`` behind it.
         """
-        return await self._read(lambda _, store: store.reader.lines(run_id, after, limit))
+        return await self._handle.read(lambda _, store: store.reader.lines(run_id, after, limit))
 
     async def check_chain(self, run_id: str, anchor: str = "") -> ChainCheck:
         """Make the chain of a run's record anew and compare it with what the record carries, and with a noted head."""
-        return await self._read(lambda database, _: chain.check(database, run_id, anchor))
+        return await self._handle.read(lambda database, _: chain.check(database, run_id, anchor))
 
     async def restarted_since(self, since: float) -> set[str]:
         """Return the ids of servers that any run has restarted since a time in seconds since 1970.
@@ -354,7 +272,7 @@ class DatabaseStore:
         Raises:
             RecordEdited: somebody has edited the record of one of these runs, and it cannot be read any more.
         """
-        return await self._read(lambda _, store: store.reader.restarted_since(since))
+        return await self._handle.read(lambda _, store: store.reader.restarted_since(since))
 
     async def prune(self, older_than: float | str | timedelta, *, dry: bool = False) -> list[str]:
         """Delete the runs that are over and ended longer ago than that, with everything that is kept of them.
@@ -377,9 +295,9 @@ class DatabaseStore:
         """
         before = self.wall() - pruning.seconds_of(older_than)
         if dry:
-            found: list[str] = await self._pruning(lambda pruning: pruning.ended_before(before))
+            found: list[str] = await self._handle.pruning(lambda pruning: pruning.ended_before(before))
             return found
-        return await pruning.prune(self._pruning, before, pause=0.0 if self._inline else GIVE_WAY)
+        return await pruning.prune(self._handle.pruning, before, pause=self._pause)
 
     # Commands
 
@@ -395,13 +313,13 @@ class DatabaseStore:
             RunNotFound: there is no such run.
         """
         # One at a time, as those who take runs: a holder that has heard a later one would never hear one before it.
-        do = Write(lambda: self._parts()[1].command(run_id, command, who), claims=True)
-        number: int = await self._worker_now().write(do)
+        do = Write(lambda: self._handle.parts()[1].command(run_id, command, who), claims=True)
+        number: int = await self._handle.worker_now().write(do)
         return number
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:
         """Return the commands to a run's holder whose ids are above ``after``."""
-        return await self._read(lambda _, store: store.commands(run_id, after))
+        return await self._handle.read(lambda _, store: store.commands(run_id, after))
 
     # The whole store
 
@@ -419,44 +337,46 @@ class DatabaseStore:
         Raises:
             Invalid: there is no reason, or it would be over already.
         """
-        begun: Freeze = await self._write(lambda store: store.freezes.begin(reason, by, until, lasts))
+        begun: Freeze = await self._handle.write(lambda store: store.freezes.begin(reason, by, until, lasts))
         return begun
 
     async def thaw(self, *, by: str = "") -> Freeze | None:
         """Grant tokens again; return the freeze that this ends, None where there was none. ``by`` names who asks."""
-        ended: Freeze | None = await self._write(lambda store: store.freezes.end(by))
+        ended: Freeze | None = await self._handle.write(lambda store: store.freezes.end(by))
         return ended
 
     async def frozen(self) -> Freeze | None:
         """Return the freeze that is in force, None where there is none."""
-        return await self._read(lambda _, store: store.freezes.in_force())
+        return await self._handle.read(lambda _, store: store.freezes.in_force())
 
     async def last_freeze(self) -> Freeze | None:
         """Return the last freeze: with ``thawed_at``, where it is over by now; None where there never was one."""
-        return await self._read(lambda _, store: store.freezes.last())
+        return await self._handle.read(lambda _, store: store.freezes.last())
 
     async def spending(self) -> list[GroupSpending]:
         """Return who spends which quota, now and in the last hour."""
-        return await self._read(lambda _, store: store.spending())
+        return await self._handle.read(lambda _, store: store.spending())
 
     # The ledger by itself
 
     def take(self, take: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Take tokens that are no run's."""
-        return self._worker_now().write(Write(lambda: self._parts()[1].take(take), quota_group=take.group))
+        return self._handle.worker_now().write(
+            Write(lambda: self._handle.parts()[1].take(take), quota_group=take.group)
+        )
 
     def settle(self, settle: Settlement) -> asyncio.Future[None]:
         """Settle a grant that is no run's."""
-        return self._write(lambda store: store.settle(settle))
+        return self._handle.write(lambda store: store.settle(settle))
 
     async def start_cold(self, seconds: float) -> bool:
         """Grant no tokens for so many seconds where this store has never had a run; return whether that is so."""
-        cold: bool = await self._write(lambda store: store.start_cold(seconds))
+        cold: bool = await self._handle.write(lambda store: store.start_cold(seconds))
         return cold
 
     async def usage(self, group: str, limit: int) -> Usage:
         """Return how much of a quota group's ``limit`` is used now."""
-        return await self._read(lambda _, store: store.usage(group, limit))
+        return await self._handle.read(lambda _, store: store.usage(group, limit))
 
     def age(self, grant: Grant) -> float:
         """Return the seconds since a grant, those of a suspend among them; a little longer than it has counted."""
@@ -465,26 +385,27 @@ class DatabaseStore:
 
     def least_age(self, grant: Grant) -> float:
         """Return the seconds since a grant by the ledger's clock, rather too few than too many."""
-        return self._parts()[1].clock.earliest() - grant.granted
+        return self._handle.parts()[1].clock.earliest() - grant.granted
 
     def ledger_time(self) -> float:
         """Return what the clock shows now by which grants are dated."""
-        return self._parts()[1].clock.estimate()
+        return self._handle.parts()[1].clock.estimate()
 
     def wall(self) -> float:
         """Return the seconds since 1970 by the clock that stamps what is stored: the server's, or this machine's."""
-        return self._parts()[1].clock.wall()
+        return self._handle.parts()[1].clock.wall()
 
     @property
     def clock_name(self) -> str:
         """The name of that clock: readings of processes that name the same one can be compared."""
-        return self._parts()[1].clock.name
+        return self._handle.parts()[1].clock.name
 
     # Other processes
 
     def trusted(self, lease: Lease) -> bool:
         """Tell whether this process may still send by a lease: it holds the run, and nobody can have taken it yet."""
-        return self._state == "open" and self._opened is not None and self._opened[1].trusts(lease)
+        handle = self._handle
+        return handle.state == "open" and handle.opened is not None and handle.opened[1].trusts(lease)
 
     @property
     def waiting(self) -> float:
@@ -492,93 +413,33 @@ class DatabaseStore:
 
         It waits, too, while the leases of its runs cannot be renewed.
         """
-        return max(self._patience.waiting(), self._unrenewed()[0])
+        return self._handle.waiting()
 
     @property
     def waits_for(self) -> str:
         """What it waits for, while it does: ``process 123``, ``another process``, ``the database (…)``, a renewal."""
-        seconds, why = self._unrenewed()
-        if seconds > self._patience.waiting():
-            return f"a renewal of its leases ({why})"
-        return self._patience.waits_for or (f"process {self.keeper}" if self.keeper else "another process")
-
-    def _unrenewed(self) -> tuple[float, str]:
-        locks = self._opened[1].locks if self._opened is not None else None
-        return locks.keeper.failing if isinstance(locks, LeaseLocks) else (0.0, "")
+        return self._handle.waits_for()
 
     @property
     def trust_left(self) -> float | None:
         """Seconds for which this process trusts that it has its runs, if nothing renews their leases; None without."""
-        locks = self._opened[1].locks if self._opened is not None else None
-        return locks.keeper.trust_left() if isinstance(locks, LeaseLocks) else None
+        leases = self._handle.leases
+        return leases.keeper.trust_left() if leases is not None else None
 
     @property
     def keeper(self) -> int:
         """The id of the process that is in the middle of a write now; 0 where there is none or it is not known."""
-        return self._opened[0].keeper() if self._opened is not None else 0
+        return self._handle.keeper()
 
     @property
     def exposure(self) -> Exposure | None:
         """Why others than this user and root may have written its rows; None: nobody else may."""
-        return self._parts()[0].exposure()
+        return self._handle.parts()[0].exposure()
 
     def hurry(self) -> None:
         """Do not wait for other processes any more, for a program that wants to end now."""
-        self._patience.lose()
+        self._handle.patience.lose()
 
     async def kept_by(self) -> int | None:
         """Return the id of the process that keeps others from writing, 0 where it is not known, None for none."""
-        return await self._worker_now().call(self._parts()[0].kept_by)
-
-    # Handing work over
-
-    def _commit_group(self, writes: Sequence[Write]) -> list[Any]:
-        return self._parts()[1].commit_group(writes)
-
-    def _parts(self) -> tuple[Database, SyncStore]:
-        if self._opened is None:
-            raise self._not_open()
-        return self._opened
-
-    def _not_open(self) -> StoreError:
-        return StoreError(f"The store {self.url} is not open: enter it with `async with` first.")
-
-    def _write(self, do: Callable[[SyncStore], Any]) -> asyncio.Future[Any]:
-        return self._worker_now().write(Write(lambda: do(self._parts()[1])))
-
-    def _call(self, do: Callable[[SyncStore], T]) -> asyncio.Future[T]:
-        return self._worker_now().call(lambda: do(self._parts()[1]))
-
-    def _pruning(self, do: Callable[[pruning.Pruning], Any]) -> asyncio.Future[Any]:
-        return self._call(lambda store: do(store.pruning))
-
-    def _read(self, do: Callable[[Database, SyncStore], T]) -> asyncio.Future[T]:
-        def reading() -> T:
-            database, store = self._parts()
-            return database.read(lambda: do(database, store))
-
-        return self._worker_now().call(reading)
-
-    def _worker_now(self) -> Worker:
-        """Return the worker; one that was stopped refuses all work itself."""
-        if self._worker is None:
-            raise self._not_open()
-        return self._worker
-
-    async def _keep(self, future: asyncio.Future[Lease]) -> Lease:
-        """Wait for a lease; release the run where the caller was cancelled meanwhile."""
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            future.add_done_callback(self._let_go)
-            raise
-
-    def _let_go(self, future: asyncio.Future[Lease]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self._call(lambda store: store.release(future.result())).add_done_callback(_seen)
-
-
-def _seen(future: asyncio.Future[None]) -> None:
-    """Mark a failure as seen: a closed store has released all its runs already."""
-    if not future.cancelled():
-        future.exception()
+        return await self._handle.worker_now().call(self._handle.parts()[0].kept_by)

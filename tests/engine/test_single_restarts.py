@@ -366,7 +366,7 @@ class Full(Wrapper):
         """Write, or break the run's lease."""
         if self.what is not None and any(isinstance(event, self.what) for event in transaction.events):
             self.what = None
-            self.inner._parts()[1]._broken[lease.run_id] = "no space left"
+            self.inner._handle.parts()[1]._broken[lease.run_id] = "no space left"
         return self.inner.commit(lease, transaction, **more)
 
 
@@ -484,7 +484,7 @@ def test_a_disk_that_stays_full_while_its_run_is_renewed_locks_nobody_out(second
         def commit(self, lease: Any, transaction: Any, **more: Any) -> Any:
             """Write, or break the run's lease."""
             if world.now() < self.until:
-                self.inner._parts()[1]._broken[lease.run_id] = "no space left"
+                self.inner._handle.parts()[1]._broken[lease.run_id] = "no space left"
             return self.inner.commit(lease, transaction, **more)
 
     async def main() -> Counter[str]:

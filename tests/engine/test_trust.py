@@ -415,9 +415,9 @@ class StandsStill(Wrapper):
         told: asyncio.Future[Committed] = loop.create_future()
         if granted:
             self._until = loop.time() + self._seconds
-            self.inner._heart.stop()
+            self.inner._handle.heart.stop()
             loop.call_later(self._seconds, told.set_result, self.inner.commit(lease, transaction).result())
-            loop.call_later(self._seconds, self.inner._heart.begin)
+            loop.call_later(self._seconds, self.inner._handle.heart.begin)
             return told
 
         def write() -> None:

@@ -128,12 +128,12 @@ class CutOff(Wrapper):
     def cut(self) -> None:
         """Reach nothing from now on."""
         self._reached.clear()
-        self.inner._heart.stop()
+        self.inner._handle.heart.stop()
 
     def heal(self) -> None:
         """Reach the store again; what waited comes first."""
         self._reached.set()
-        self.inner._heart.begin()
+        self.inner._handle.heart.begin()
         for write in self._waiting:
             write()
         self._waiting.clear()

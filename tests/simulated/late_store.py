@@ -116,8 +116,9 @@ class LateStore(DatabaseStore):
     async def __aenter__(self) -> Self:
         """Open the database."""
         await super().__aenter__()
-        if self._worker is not None and self._latest:
-            self._worker = LateWorker(self._worker, self._latest, self._chance, lambda: self._note("late words"))
+        if self._latest:
+            worker = self._handle.worker_now()
+            self._handle.worker = LateWorker(worker, self._latest, self._chance, lambda: self._note("late words"))
         return self
 
     async def commands(self, run_id: str, after: int = 0) -> list[Command]:

@@ -123,7 +123,7 @@ async def test_who_makes_the_whole_chain_anew_cannot_make_the_head_that_was_note
 async def make_anew(backend: Backend) -> None:
     """Do what somebody can who knows this program: write every hash anew."""
     async with backend.open() as store:
-        database = store._parts()[0]
+        database = store._handle.parts()[0]
 
         def anew() -> None:
             for behind, row in list(chain.computed(database, "k", chain.begin(database, "k"))):
@@ -163,7 +163,7 @@ async def test_a_write_that_is_undone_is_no_link(tmp_path: Path) -> None:
 
 
 def full(store: DatabaseStore, statement: str) -> None:
-    store._parts()[0].connection.execute(statement)  # pyright: ignore[reportPrivateUsage]
+    store._handle.parts()[0].connection.execute(statement)  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_large_fleet_written_piece_by_piece_is_of_the_chain(backend: Backend) -> None:

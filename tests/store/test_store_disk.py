@@ -237,8 +237,8 @@ async def fill(store: DatabaseStore, lease: Lease) -> int:
 
 
 def database(store: DatabaseStore) -> sqlite3.Connection:
-    assert store._opened is not None
-    connection: sqlite3.Connection = store._opened[0].connection
+    assert store._handle.opened is not None
+    connection: sqlite3.Connection = store._handle.opened[0].connection
     return connection
 
 

@@ -197,10 +197,10 @@ async def test_a_taking_over_that_was_forgotten_is_made_again(shared: Shared) ->
     await waves(shared.bob, lease, 1)
     shared.promote(standby)
     # Its thread that renews may be first to find the row of the dead.
-    await shared.bob._beat()
+    await shared.bob._handle.beat()
 
     await waves(shared.bob, lease, 2)
-    await shared.bob._beat()
+    await shared.bob._handle.beat()
 
     assert await told(shared.eve) == [*START, *of(1), LOST, *of(2)]
     record = await shared.eve.run("k")
@@ -274,10 +274,10 @@ async def two_holders(shared: Shared) -> tuple[Lease, Lease]:
 
 async def test_the_holder_before_goes_on_where_it_is_back_first(shared: Shared) -> None:
     first, second = await two_holders(shared)
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     await waves(shared.alice, first, 3)
-    await shared.bob._beat()
+    await shared.bob._handle.beat()
     assert not shared.bob.trusted(second)
     with pytest.raises(RunTaken, match="alice"):
         await waves(shared.bob, second, 4)
@@ -291,8 +291,8 @@ async def test_the_holder_after_goes_on_where_it_is_back_first(shared: Shared) -
     first, second = await two_holders(shared)
 
     await waves(shared.bob, second, 3)
-    await shared.bob._beat()
-    await shared.alice._beat()
+    await shared.bob._handle.beat()
+    await shared.alice._handle.beat()
     assert not shared.alice.trusted(first)
     with pytest.raises(RunTaken, match="bob"):
         await waves(shared.alice, first, 4)
@@ -424,8 +424,8 @@ async def test_a_write_that_is_refused_does_not_take_the_mending_with_it(shared:
     standby = shared.standby()
     await waves(shared.alice, lease, 1)
     shared.promote(standby)
-    assert shared.alice._opened is not None
-    store = shared.alice._opened[1]
+    assert shared.alice._handle.opened is not None
+    store = shared.alice._handle.opened[1]
     refused, written = Transaction(wave(2).events, claim=[("", "s-1")]), wave(3)
 
     done = store.commit_group(
@@ -617,11 +617,11 @@ async def test_a_command_behind_a_failover_has_a_number_that_no_forgotten_one_ha
 async def test_a_holder_whose_lease_was_forgotten_keeps_others_off_until_it_writes(shared: Shared) -> None:
     lease = await begun(shared.alice)
     shared.ask("DELETE FROM leases")
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
     assert not shared.alice.trusted(lease)
 
     await shared.alice.commit(lease, Transaction())
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     assert shared.alice.trusted(lease)
     with pytest.raises(RunHeld):
@@ -632,5 +632,5 @@ async def test_nothing_is_remembered_where_a_database_never_fails_over() -> None
     async with open_store("memory:", inline=True) as store:
         lease = await begun(store)
         await waves(store, lease, 1)
-        assert store._opened is not None
-        assert store._opened[1]._failover.recollection._runs == {}
+        assert store._handle.opened is not None
+        assert store._handle.opened[1]._failover.recollection._runs == {}

@@ -62,8 +62,8 @@ async def shared() -> AsyncIterator[Shared]:
 
 
 def locks_of(store: DatabaseStore) -> LeaseLocks:
-    assert store._opened is not None
-    locks = store._opened[1].locks
+    assert store._handle.opened is not None
+    locks = store._handle.opened[1].locks
     assert isinstance(locks, LeaseLocks)
     return locks
 
@@ -145,7 +145,7 @@ async def test_a_holder_whose_lease_ran_out_goes_on_where_nobody_took_the_run(sh
     assert not shared.alice.trusted(lease)
 
     await shared.alice.commit(lease, NEWS)
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     assert shared.alice.trusted(lease)
     with pytest.raises(RunHeld):
@@ -177,11 +177,11 @@ async def test_a_holder_goes_on_where_somebody_took_its_lease_and_let_it_go_unus
     shared.passes(TTL)
     assert locks_of(shared.bob).acquire("k")
     locks_of(shared.bob).release("k")
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
     assert not shared.alice.trusted(lease)
 
     await shared.alice.commit(lease, NEWS)
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     assert shared.alice.trusted(lease)
 
@@ -190,9 +190,9 @@ async def test_a_renewal_that_finds_another_ends_trust_for_good(shared: Shared) 
     lease = await begun(shared.alice)
     shared.passes(TTL)
     assert locks_of(shared.bob).acquire("k")
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
     locks_of(shared.bob).release("k")
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     assert not shared.alice.trusted(lease)
     with pytest.raises(RunTaken, match="taken over by another process: this process"):
@@ -213,7 +213,7 @@ async def test_whoever_cannot_renew_its_leases_says_for_how_long_and_why(shared:
     assert shared.alice.waiting == 10.0
     assert shared.alice.waits_for == "a renewal of its leases (The store denies us a right)"
 
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
     assert shared.alice.waiting == 0.0
     with pytest.raises(StoreError):
         keeper.beat(refused)
@@ -255,7 +255,7 @@ async def test_a_suspended_machine_trusts_nothing_although_its_clock_stood_still
 async def test_a_row_that_could_not_be_deleted_is_renewed_by_nobody(shared: Shared) -> None:
     lease = await begun(shared.alice)
     locks_of(shared.alice).keeper.drop("k")
-    await shared.alice._beat()
+    await shared.alice._handle.beat()
 
     assert (await shared.bob.take_run("k", BOB)).fence == lease.fence + 1
 
@@ -312,7 +312,7 @@ async def test_whoever_stood_still_while_it_created_a_run_leaves_that_of_another
     shared.passes(TTL)
     lease = await begun(shared.bob)
 
-    taking = shared.alice._parts()[1]._taking
+    taking = shared.alice._handle.parts()[1]._taking
     with pytest.raises(RunConflict, match="stood still"):
         taking._free_all("k")
 
@@ -326,7 +326,7 @@ async def test_whoever_stood_still_while_it_pruned_a_run_deletes_nothing_of_one_
     lease = await begun(shared.alice)
     await shared.alice.commit(lease, Transaction(status=RunStatus.FAILED))
     await shared.alice.release(lease)
-    pruning = shared.alice._parts()[1].pruning
+    pruning = shared.alice._handle.parts()[1].pruning
     assert pruning._lock("k")
     shared.passes(TTL)
     taken = await shared.bob.take_run("k", BOB)

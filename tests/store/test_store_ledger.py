@@ -295,8 +295,8 @@ async def test_a_lost_ledger_is_waited_out(tmp_path: Path) -> None:
     url, clock = f"sqlite:///{tmp_path / 'x.db'}", HandClock()
     async with open_store(url, clock=clock) as store:
         await store.take(want(10))
-        assert store._opened is not None
-        store._opened[0].connection.execute("ALTER TABLE grants DROP COLUMN tokens")
+        assert store._handle.opened is not None
+        store._handle.opened[0].connection.execute("ALTER TABLE grants DROP COLUMN tokens")
     async with open_store(url, clock=clock) as store:
         denied = await store.take(want(10))
         assert waits(denied, CRASH_HOLD)

@@ -174,7 +174,7 @@ async def test_servers_that_a_run_had_left_behind_are_freed(
     lease = await begun(store, "killed")
     await store.commit(lease, Transaction(status=RunStatus.SUCCEEDED))
     shared.do("INSERT INTO claims (site, server_id, run_id) VALUES ('', 'left', 'killed')")
-    store._parts()[1].drop()
+    store._handle.parts()[1].drop()
     shared.forget_holders()
     clock.walls += 1
     assert await store.prune(0) == ["killed"]
@@ -215,7 +215,7 @@ async def test_a_run_that_is_being_deleted_is_gone_for_everybody(
         for asking in (other.take_run("going", BOB), other.run("going"), store.take_run("going", BOB)):
             with pytest.raises(RunNotFound):
                 await asking
-        taking = other._parts()[1]._taking
+        taking = other._handle.parts()[1]._taking
         with pytest.raises(RunNotFound), taking._locked("going", known=True):  # it was there a moment ago
             pass
         with pytest.raises(RunConflict):
@@ -277,7 +277,7 @@ async def test_a_run_that_is_taken_in_that_moment_is_kept(
     for run_id in ("retried", "let-go", "ended-anew"):
         await over(store, run_id, RunStatus.FAILED)
     async with shared.open(inline=True) as other:
-        deletes = store._parts()[1].pruning
+        deletes = store._handle.parts()[1].pruning
         assert deletes.ended_before(before) == ["retried", "let-go", "ended-anew"]
         clock.walls += 2
         await other.take_run("retried", BOB)

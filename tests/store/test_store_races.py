@@ -63,8 +63,8 @@ class Two:
     @staticmethod
     def commit(store: DatabaseStore, do: Callable[[SyncStore], object], **options: Any) -> None:
         """Write something by a store, on the thread that calls."""
-        assert store._opened is not None
-        sync = store._opened[1]
+        assert store._handle.opened is not None
+        sync = store._handle.opened[1]
         (done,) = sync.commit_group([Write(lambda: do(sync), **options)])
         if isinstance(done, Exception):
             raise done
@@ -147,13 +147,13 @@ async def test_a_run_that_was_taken_and_let_go_in_mid_write_is_not_written(two: 
     two.server.forget_holders()
 
     def taken() -> None:
-        his_store = two.bob._parts()[1]
+        his_store = two.bob._handle.parts()[1]
         his = his_store.take_run("k", BOB)
         two.commit(two.bob, lambda store: store.commit(his, Transaction([WaveStarted(wave=1, servers=2)]), None))
         his_store.release(his)
 
     two.database.before = _NONCE, taken
-    sync = two.alice._parts()[1]
+    sync = two.alice._handle.parts()[1]
     tells = [Transaction([WaveStarted(wave=3, servers=2)]), *beside]
     done = sync.commit_group(
         [Write(partial(sync.commit, lease, each, None), "k", needs_savepoint=False) for each in tells]
@@ -167,7 +167,7 @@ async def test_a_run_that_was_taken_and_let_go_in_mid_write_is_not_written(two: 
 @pytest.mark.parametrize("who", ["\ud800", "a\0b"], ids=["half a pair", "zero byte"])
 async def test_a_text_that_no_server_takes_is_refused_and_spares_those_beside_it(two: Two, who: str) -> None:
     """Whoever steers may send anything; what others write must neither wait for the store's patience nor be lost."""
-    lease, sync = await begun(two.bob, "k"), two.bob._parts()[1]
+    lease, sync = await begun(two.bob, "k"), two.bob._handle.parts()[1]
     news = Transaction([WaveStarted(wave=1, servers=2)])
     bad, good = sync.commit_group(
         [Write(lambda: sync.command("k", {}, who)), Write(lambda: sync.commit(lease, news, None), "k")]

@@ -17,6 +17,7 @@ from ecsbatch.model.servers import Server
 from ecsbatch.restarter import Restarter
 from ecsbatch.rollout.standby import Standby, StandbyNews
 from ecsbatch.simulator.sender import SimulatedSender
+from ecsbatch.store.heart import TaskHeart
 from ecsbatch.store.lease_keeper import Beat, Renewed
 from ecsbatch.store.leases import LeaseLocks
 from ecsbatch.store.store import DatabaseStore
@@ -56,9 +57,10 @@ class RemoteStore(DatabaseStore):
         """Open the database at once: its way is long from then on."""
         self._writes()
         await super().__aenter__()
-        self._shared.nonces[self._parts()[1]._nonce] = self._process
-        if self._worker is not None:
-            self._worker = Remote(self._worker, self._way, self._writes, self._flights)
+        handle = self._handle
+        self._shared.nonces[handle.parts()[1]._nonce] = self._process
+        handle.worker = Remote(handle.worker_now(), self._way, self._writes, self._flights)
+        handle.heart = TaskHeart(self._beat, lambda: self._leases.keeper.idle)
         # A lease is taken where its database is, as it were; what renews it belongs to this process.
         context = contextvars.copy_context()
         self._leases.on_lease = lambda: context.copy().run(self._begin_heart)
@@ -66,9 +68,9 @@ class RemoteStore(DatabaseStore):
 
     @property
     def _leases(self) -> LeaseLocks:
-        locks = self._parts()[1].locks
-        assert isinstance(locks, LeaseLocks)
-        return locks
+        leases = self._handle.leases
+        assert leases is not None
+        return leases
 
     def _writes(self, refused: bool = False) -> None:  # noqa: FBT001, FBT002 - of a request
         self._shared.writer = self._process
@@ -78,8 +80,8 @@ class RemoteStore(DatabaseStore):
             self._note("requests that were refused")
 
     def _begin_heart(self) -> None:
-        if self._heart is not None and self._state == "open":
-            self._heart.begin()
+        if self._handle.heart is not None and self._handle.state == "open":
+            self._handle.heart.begin()
 
     async def _beat(self) -> None:
         """Renew all leases by the other line; without an answer in time it has failed."""
