@@ -89,4 +89,6 @@ class Account:
 
     def end(self, status: str, reason: str) -> None:
         """Note that the run does not go on."""
+        if not (isinstance(status, str) and isinstance(reason, str)):  # pyright: ignore[reportUnnecessaryIsInstance] - from JSON
+            raise TypeError("status and reason are no texts")
         self.status, self.reason, self.ended_at = status, reason, self.timeline.now

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 from ecsbatch.model.servers import Fleet
 
 _ROUNDING: Final = 0.01
+_OF_ALL: Final = ("max_unavailable", "max_failures")
 
 HOLD: Final = "hold"
 """The gate's name in `gate.checked` events about holds and promotions."""
@@ -130,12 +131,15 @@ class LimitRecord:
     """The limits in force, by their names in the plan."""
 
     def __init__(self, plan: Mapping[str, Any]) -> None:
+        for name in _OF_ALL:
+            _refuse_odd(name, plan.get(name))
         self._plan = plan
         self._before: dict[str, Any] = {}
         self._changed: dict[str, tuple[float, Any]] = {}
 
     def change(self, name: str, new: Any, now: float) -> None:
         """Change a limit from now on."""
+        _refuse_odd(name, new)
         self._before[name] = self._now(name)
         self._changed[name] = (now, new)
 
@@ -154,6 +158,12 @@ class LimitRecord:
     def number(self, name: str, now: float, slack: float) -> int | None:
         """Return the same for a limit of the whole run."""
         return _loosest(self._in_force(name, now, slack))
+
+
+def _refuse_odd(name: str, limit: Any) -> None:
+    """Refuse a limit of the whole run that cannot be one, since somebody has edited it."""
+    if name in _OF_ALL and not isinstance(limit, int | float | None):
+        raise TypeError(f"{name} is {limit!r}")
 
 
 def _member(limit: Any, key: str | int) -> int | None:
@@ -311,7 +321,7 @@ class FreezeRecord:
     def begin(self, by: str, reason: str, at: float) -> None:
         """Note that the store is frozen from a time on; where it is already, for another reason."""
         self.end(at)
-        self._spans.append((at, math.inf, by, reason))
+        self._spans.append((at, math.inf, by, reason.rstrip(".")))
 
     def end(self, at: float) -> None:
         """Note that it is not frozen any more."""
@@ -327,4 +337,4 @@ class FreezeRecord:
         """Yield a sentence for each."""
         for since, until, by, reason in self._spans:
             lasted = "until the record's end" if math.isinf(until) else f"for {until - since:.0f} s"
-            yield f"The store was frozen {lasted}, by {by or 'somebody'}: {reason.rstrip('.')}."
+            yield f"The store was frozen {lasted}, by {by or 'somebody'}: {reason}."

@@ -86,6 +86,7 @@ class Timeline:
         """Return a time corrected by the ledger's clock: of the two clocks the one that has moved further is right."""
         if not granted:
             return at
+        granted = float(granted)  # where somebody has edited it, whatever it was
         if self._anchor is not None and granted >= self._anchor[0]:
             since = granted - self._anchor[0]
             least = self._anchor[1] + since
@@ -267,7 +268,7 @@ def _certain(requests: Iterable[SentRequest], window: float) -> int:
             continue
         heapq.heappush(inside, (request.sent, request.counted))
         total += request.counted
-        while inside[0][0] <= end - window:
+        while inside and inside[0][0] <= end - window:
             total -= heapq.heappop(inside)[1]
         most = max(most, total)
     return most

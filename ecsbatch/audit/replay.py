@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from operator import index
 from typing import Any, ClassVar, Final
 
 import orjson
@@ -95,7 +96,7 @@ class Replay:
             recorded = decode(entry)
             if recorded is None:
                 raw = orjson.loads(entry)
-                recorded = Recorded(raw["seq"], self._timeline.now, raw["run_id"], ev.Event())
+                recorded = Recorded(index(raw["seq"]), self._timeline.now, raw["run_id"], ev.Event())
                 self._account.note(f"Events named {raw['event']!r} are not known to this version.")
         except (ValueError, KeyError, TypeError) as e:
             self._found(Rule.RECORD, f"A line behind event {self._account.seq} cannot be read: {e}")
@@ -108,22 +109,25 @@ class Replay:
         if recorded.seq != self._account.seq + 1:
             self._found(Rule.RECORD, f"Event {recorded.seq} follows event {self._account.seq}.", recorded.seq)
         self._account.seq = recorded.seq
-        self._run_id = self._run_id or recorded.run_id
+        self._run_id = self._run_id or str(recorded.run_id)
         if recorded.run_id != self._run_id:
             self._found(Rule.RECORD, f"The event is of run {recorded.run_id}.", recorded.seq)
         if self._events == 1 and self._fleet is not None and not isinstance(recorded.event, ev.RunStarted):
             self._found(Rule.RECORD, "The record does not begin with the run's start.", recorded.seq)
-        step = self._steps.get(type(recorded.event))
-        if type(recorded.event) is not ev.Event:
-            self._timeline.follow(recorded)
         try:
-            if step is not None:
-                step(self, recorded.event, recorded)
-            else:
-                self._requests.follow(recorded)
+            self._follow(recorded)
         except (LookupError, TypeError, ValueError, AttributeError) as e:
             # Somebody has written it by hand, or has taken away what it speaks of.
             self._found(Rule.RECORD, f"The event cannot be followed ({type(e).__name__}: {e}).")
+
+    def _follow(self, recorded: Recorded) -> None:
+        step = self._steps.get(type(recorded.event))
+        if type(recorded.event) is not ev.Event:
+            self._timeline.follow(recorded)
+        if step is not None:
+            step(self, recorded.event, recorded)
+        else:
+            self._requests.follow(recorded)
 
     def count_beside(self, history: History) -> None:
         """Count another run's requests into the windows: by the ledger's clock, else by stamps that never went back."""

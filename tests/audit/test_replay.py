@@ -513,6 +513,33 @@ def test_a_line_that_cannot_be_read_is_found() -> None:
     assert rules(audit([*lines, b'{"half a li'], FLEET)) == {Rule.RECORD: 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "edited"),
+    [
+        ("run.started", {"run_id": 7}),
+        ("run.started", {"plan": PLAN | {"max_failures": "x"}}),
+        ("holder.changed", {"ledger_time": ["x"]}),
+        ("batch.submitting", {"event": "no.such", "seq": None}),
+        ("batch.submitting", {"granted": "x"}),
+        ("batch.accepted", {"batch": []}),
+        ("run.frozen", {"reason": None}),
+        ("limit.changed", {"limit": "max_failures", "new": [3]}),
+        ("run.finished", {"status": None}),
+    ],
+)
+def test_a_record_that_was_edited_is_judged_whatever_it_says_now(name: str, edited: dict[str, Any]) -> None:
+    limit = ev.LimitChanged(limit="max_unavailable", old=3, new=2)
+    entries = [*CLEAN[:-1], (200, limit), (210, ev.RunFrozen(by="kim", reason="Flood.")), (220, CLEAN[-1][1])]
+    lines = [orjson.loads(encode(each)) for each in history(*entries)]
+    assert audit(map(orjson.dumps, lines), FLEET).ok
+    next(line for line in lines if line["event"] == name).update(edited)
+
+    receipt = audit(map(orjson.dumps, lines), FLEET)
+
+    assert Rule.RECORD in receipt.breaches
+    assert receipt_lines(receipt)
+
+
 def test_direct_restarts_have_no_targets_and_may_repeat() -> None:
     entries = [sent(1, "x", wave=0), accepted(1), up("x", 0), sent(2, "x", wave=0), accepted(2), up("x", 0)]
     recorded = [Recorded(i, START + i, "direct", event) for i, event in enumerate(entries, 1)]
@@ -539,6 +566,7 @@ def windows(requests: Iterable[tuple[int, float, float]], limit: int = 5, window
         ([(5, 0, 30), (5, 60.05, 61)], 10, 5),
         ([(5, 0, 30), (5, 90.05, 95)], 5, 5),
         ([(3, 0, 200), (2, 100, 101), (2, 161.05, 162)], 5, 2),
+        ([(3, 0, 1), (5, 1e300, 1e300)], 3, 3),
     ],
 )
 def test_a_window_holds_what_the_record_leaves_open(
