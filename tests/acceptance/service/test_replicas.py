@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 import app as service
@@ -12,6 +12,7 @@ import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from world import Wrapper
 
 from ecsbatch.model.run import RunRecord
 from ecsbatch.restarter import Restarter
@@ -33,15 +34,19 @@ class Replica:
 
     def __init__(self, world: World, name: str) -> None:
         self.name = name
-        self._world = world
+        self.world = world
         self._ends = AsyncExitStack()
         self.client: Client
+
+    def engine(self) -> AbstractAsyncContextManager[Restarter]:
+        """Start its engine."""
+        return self.world.restarter(name=self.name)
 
     async def start(self) -> None:
         """Start a process."""
 
         async def life(app: web.Application) -> AsyncIterator[None]:
-            async with self._world.restarter(name=self.name) as restarter, service.at_work(app, restarter):
+            async with self.engine() as restarter, service.at_work(app, restarter):
                 yield
 
         client = TestClient(TestServer(service.application(life)), headers={"Authorization": "Bearer token"})
@@ -201,22 +206,45 @@ def test_what_a_replica_was_taking_up_when_it_was_told_to_end_has_one_that_stand
     assert world.cloud.audit()["restarted_more_than_once"] == 0
 
 
-def test_who_begins_to_watch_as_a_replica_ends_does_not_hold_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(servers=10)
-    read = Restarter.record
+class SlowStore(Wrapper):
+    """A store that takes a second to find a run."""
 
-    async def late(restarter: Restarter, run_id: str = "") -> RunRecord:
+    async def run(self, name: str = "") -> RunRecord:
+        """Find it slowly."""
         await asyncio.sleep(1)
-        return await read(restarter, run_id)
+        found: RunRecord = await self.inner.run(name)
+        return found
 
-    async def play(made: list[Replica]) -> float:
-        await made[0].ask("POST", "/rollouts", {"servers": world.ids, "run_id": "big", "strategy": SLOWLY})
-        monkeypatch.setattr(Restarter, "record", late)
-        watching = asyncio.create_task(made[0].client.get("/rollouts/big/events"))
+
+class SlowReplica(Replica):
+    """A replica with such a store."""
+
+    @asynccontextmanager
+    async def engine(self) -> AsyncGenerator[Restarter]:
+        """Start its engine."""
+        world = self.world
+        async with (
+            world.client() as ecs,
+            world.store() as store,
+            Restarter(ecs, SlowStore(store), clock=world.clock, seed=1, name=self.name) as restarter,
+        ):
+            yield restarter
+
+
+def test_who_begins_to_watch_as_a_replica_ends_does_not_hold_it_up() -> None:
+    world = World(servers=10)
+    replica = SlowReplica(world, "slow")
+
+    async def main() -> float:
+        await replica.start()
+        await replica.ask("POST", "/rollouts", {"servers": world.ids, "run_id": "big", "strategy": SLOWLY})
+        watching = asyncio.create_task(replica.client.get("/rollouts/big/events"))
         await asyncio.sleep(0.5)
         told = world.now()
-        await made[0].client.server.close()
+        await replica.client.server.close()
         await asyncio.wait([watching])
-        return world.now() - told
+        took = world.now() - told
+        await replica.end()
+        return took
 
-    assert live(world, play) < 10
+    assert world.run(main) < 10

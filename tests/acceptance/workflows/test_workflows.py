@@ -84,7 +84,7 @@ def _engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def page(world: World, *marks: str) -> SimpleNamespace:
-    """Run blocks of the page; only the engine is the world's."""
+    """Run blocks of the page; only the engine is the world's, and the event loop that a task of Airflow makes."""
     names: dict[str, Any] = {"__name__": "page"}
     for mark in ("fleet", *marks):
         exec(compile(block(mark), f"workflows.md:{mark}", "exec"), names)  # noqa: S102 - our own page
@@ -95,6 +95,8 @@ def page(world: World, *marks: str) -> SimpleNamespace:
             yield restarter
 
     names["engine"] = engine
+    if "airflow" in marks:
+        names["asyncio"] = SimpleNamespace(run=lambda coroutine: world.run(lambda: coroutine))
     names["STRATEGY"] = Strategy(max_unavailable=2, waves="100%")
     return SimpleNamespace(names=names, **{name: value for name, value in names.items() if name[0] != "_"})
 
@@ -162,18 +164,18 @@ def test_a_step_of_dbos_goes_on_where_a_cancelled_one_was() -> None:
 
 
 @pytest.mark.parametrize("mark", ["temporal", "airflow"])
-def test_what_a_limit_has_stopped_is_an_error_that_no_engine_tries_again(
-    mark: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_limit_has_stopped_is_an_error_that_no_engine_tries_again(mark: str) -> None:
     world = World(servers=10)
     told = page(world, mark)
     told.names["STRATEGY"] = Strategy(max_unavailable=1, max_failures=0, max_failures_per_wave=None, waves="100%")
     for server in world.ids:
         world.cloud.doom(server, "error")
-    monkeypatch.setattr(asyncio, "run", lambda coroutine: world.run(lambda: coroutine))
 
-    def step() -> Any:
-        return told.restart_servers(world.ids) if mark == "airflow" else asyncio.run(told.restart_servers(world.ids))
+    def step() -> None:
+        if mark == "airflow":
+            told.restart_servers(world.ids)
+        else:
+            world.run(lambda: told.restart_servers(world.ids))
 
     def attempt() -> str:
         with pytest.raises((ApplicationError, AirflowFailException)) as raised:
@@ -190,10 +192,9 @@ def test_what_a_limit_has_stopped_is_an_error_that_no_engine_tries_again(
     assert world.cloud.audit()["requests"] == sent
 
 
-def test_a_task_of_airflow_has_a_run_id_that_can_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_of_airflow_has_a_run_id_that_can_be_one() -> None:
     world = World(servers=4)
     told = page(world, "airflow")
-    monkeypatch.setattr(asyncio, "run", lambda coroutine: world.run(lambda: coroutine))
 
     result = told.restart_servers(world.ids)
 
