@@ -163,7 +163,7 @@ def sdk_restart(url: str, interval: float) -> Callable[[Sequence[str]], None]:
         job_id = client.batch_reboot_servers(ecs.BatchRebootServersRequest(body=body)).job_id
         ended = 0
         while ended < len(servers):
-            time.sleep(interval)
+            time.sleep(interval)  # as its users do: each thread waits by itself for the next look
             job = client.show_job(ecs.ShowJobRequest(job_id))
             ended = sum(one.status in ENDED for one in job.entities.sub_jobs or ())
 

@@ -30,9 +30,10 @@ class Patience:
         waited: seconds for which it had tried when it last failed to get the database.
     """
 
-    def __init__(self, timeout: float = BUSY_TIMEOUT) -> None:
-        """Take the seconds after which it gives up."""
+    def __init__(self, timeout: float = BUSY_TIMEOUT, hangs: float = _HANGS) -> None:
+        """Take the seconds after which it gives up, and those without an answer after which it says that it waits."""
         self.timeout = timeout
+        self._hangs = hangs
         self.waited = 0.0
         self._what = ""
         self._since: float | None = None
@@ -79,7 +80,7 @@ class Patience:
         """Return the seconds for which a server has said nothing, 0 where that is no more than a moment."""
         asked = self._asked
         lasts = 0.0 if asked is None else time.monotonic() - asked
-        return lasts if lasts >= _HANGS else 0.0
+        return lasts if lasts >= self._hangs else 0.0
 
     def lose(self) -> None:
         """Give up at once, now and later."""

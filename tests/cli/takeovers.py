@@ -76,7 +76,7 @@ def next_holder(url: str, known: int) -> tuple[int, float]:
         with suppress(EcsbatchError):  # not even its tables are there yet
             if len(found := asyncio.run(holders(url))) > known:
                 return found[known]
-        time.sleep(0.1)
+        time.sleep(0.1)  # nothing tells it: the processes are killed ones and those that come after
     raise AssertionError("nobody has taken the run over")
 
 
@@ -102,14 +102,14 @@ def play(
             stand_by()
         pid, _ = next_holder(url, 0)
         for number in range(1, kills + 1):
-            time.sleep(every)
+            time.sleep(every)  # real processes: a kill is to come at any instant of a holder's life
             at = time.time()
             processes.pop(pid).send_signal(signal.SIGKILL)
             pid, came = next_holder(url, number)
             told.seconds.append(came - at)
             stand_by()
         while (stands := json.loads(typed.type("status", RUN, "-o", "json").stdout))["status"] == "running":
-            time.sleep(0.5)
+            time.sleep(0.5)  # each look is a process of its own
         told.status, told.receipt = stands["status"], typed.type("audit", RUN).returncode
         told.audit = simulator.audit()
     finally:

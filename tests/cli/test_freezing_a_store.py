@@ -41,7 +41,7 @@ def test_a_freeze_stops_another_terminals_run_within_a_second_and_a_thaw_lets_it
     soon(lambda: ask(terminal, "runs"), lambda told: any(each["counts"].get("restarted") for each in told["runs"]))
 
     frozen = terminal.type("freeze", "--reason", WHY, "--until", "2h")
-    time.sleep(1.0)
+    time.sleep(1.0)  # the second within which a freeze must take effect
     taken = cloud.audit()["accepted_requests"]
     told = soon(lambda: ask(terminal, "status", "night"), lambda told: not told["servers"]["in_flight"])
     why = ask(terminal, "explain", "night")

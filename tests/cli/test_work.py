@@ -130,7 +130,7 @@ def test_a_run_that_ctrl_c_has_ended_is_nobody_elses_and_one_with_a_gate_waits_f
     (terminal.folder / "asked").unlink(missing_ok=True)
     worker = terminal.begin("work", *ENGINE)
     said = [worker.stderr.readline(), worker.stderr.readline()]
-    time.sleep(1.5)
+    time.sleep(1.5)  # what is tried is that it asks no gate meanwhile
     worker.send_signal(signal.SIGTERM)
     code, rest = ended(worker)
     untouched = not (terminal.folder / "asked").exists()
@@ -195,7 +195,7 @@ def test_a_second_signal_ends_it_at_once_and_leaves_an_orphan(tmp_path: Path) ->
         worker = typed.begin("work", *PATIENT)
         until(lambda: status(typed, "slow")["unknown"] > 0)
         worker.send_signal(signal.SIGTERM)
-        time.sleep(0.5)
+        time.sleep(0.5)  # what is tried is that it does not end meanwhile
         waits = worker.poll() is None
         worker.send_signal(signal.SIGTERM)
         code, stands = worker.wait(5.0), status(typed, "slow")["standing"]

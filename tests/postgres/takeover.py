@@ -54,7 +54,7 @@ def play(times: int, standbys: int, url: str) -> list[float]:
     took: list[float] = []
     with tempfile.TemporaryDirectory() as folder, scene(Path(folder), url) as stage:
         waiting = [stage.begin("work", *ENGINE) for _ in range(standbys)]
-        time.sleep(1.0)
+        time.sleep(1.0)  # until they stand by: nothing tells it, for there is no run yet
         for number in range(times):
             seconds, left = once(stage, number, standbys)
             took.append(seconds)

@@ -35,8 +35,9 @@ def prepared(url: str) -> None:
 
 
 @contextmanager
-def opened(url: str, patience: float = 20.0, **options: float) -> Iterator[PostgresDatabase]:
-    database = PostgresDatabase("postgresql://host/test", url, Patience(patience), **options)  # type: ignore[arg-type]
+def opened(url: str, patience: float | Patience = 20.0, **options: float) -> Iterator[PostgresDatabase]:
+    waits = patience if isinstance(patience, Patience) else Patience(patience)
+    database = PostgresDatabase("postgresql://host/test", url, waits, **options)  # type: ignore[arg-type]
     try:
         yield database
     finally:
@@ -254,7 +255,7 @@ def test_what_takes_claims_goes_one_at_a_time(url: str) -> None:
             def do() -> None:
                 inside.append(1)
                 most.append(len(inside))
-                time.sleep(0.01)
+                time.sleep(0.01)  # so long that another one would be seen inside
                 inside.pop()
 
             database.write(do, claims=True)
@@ -285,19 +286,20 @@ def test_a_line_that_swallows_everything_is_given_up_and_another_one_made(url: s
         assert time.monotonic() - began < 5
 
 
-def test_a_wait_is_told_and_ended_from_another_thread(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with opened(own_server.url()) as database:
+def test_a_wait_is_told_and_ended_from_another_thread(own_server: Server) -> None:
+    """That nothing comes is told long before the answer is given up, and not before some time has passed."""
+    patience = Patience(20.0, hangs=0.1)
+    with opened(own_server.url(), patience) as database:
         database.prepare()
         with own_server.frozen(), ThreadPoolExecutor() as pool:
             written = pool.submit(database.write, insert(database, "never"))
-            time.sleep(0.2)
-            assert database._patience.waiting() == 0
-            # That nothing comes is told long before the answer is given up.
-            monkeypatch.setattr("ecsbatch.store.patience._HANGS", 0.1)
-            assert 0.2 <= database._patience.waiting() < 5
-            assert database._patience.waits_for == "the database (no answer yet)"
+            while not (told := patience.waiting()):
+                assert not written.done()
+                time.sleep(0.001)
+            assert 0.1 <= told < 5
+            assert patience.waits_for == "the database (no answer yet)"
             began = time.monotonic()
-            database._patience.lose()
+            patience.lose()
             with pytest.raises(StoreError, match="gives no answer"):
                 written.result()
             assert time.monotonic() - began < 1

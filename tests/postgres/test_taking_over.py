@@ -85,7 +85,7 @@ def test_a_holder_that_the_database_does_not_hear_sends_nothing_and_ends_with_8_
     stage.until("h", ev.BatchAccepted, 3)
     bridge.black_hole()
     taker = stage.resumed("h")
-    time.sleep(2.0)
+    time.sleep(2.0)  # the one before is to find out by its own clock, with nothing that reaches it
     bridge.heal()
     code, _, err = ended(holder)
 
