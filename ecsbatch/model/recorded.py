@@ -18,12 +18,17 @@ from typing import Any, Final
 
 import orjson
 
+from ecsbatch.errors import RecordEdited
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.events import EVENTS, Event, ServerEvent
 from ecsbatch.model.json_text import harmless, json_bytes, stamp
+from ecsbatch.model.text import one_line
 
 VERSION: Final = 1
 """Of what `Recorded.as_dict` returns."""
+
+UNLIKE: Final = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
+"""What comes of an event that speaks of servers or batches which its run does not have: somebody has edited it."""
 
 
 class _Names(dict[type[Event], tuple[str, ...]]):
@@ -142,3 +147,12 @@ def decode(line: bytes | str) -> Recorded | None:
         return Recorded(index(raw["seq"]), ts, raw["run_id"], kind(**{f: raw[f] for f in _FIELDS[kind] if f in raw}))
     except (KeyError, TypeError) as e:
         raise ValueError(f"This line is no event: {line[:80]!r}.") from e
+
+
+def unlike_the_run(recorded: Recorded, error: Exception) -> RecordEdited:
+    """Return the error of an event that cannot be followed."""
+    return RecordEdited(
+        f"Event {recorded.seq} of run {recorded.run_id} speaks of what that run does not have "
+        f"({type(error).__name__}: {one_line(str(error))}): restore the store from a copy of before.",
+        run_id=recorded.run_id,
+    )

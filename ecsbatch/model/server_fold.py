@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from ecsbatch.model import events as ev
 from ecsbatch.model.failures import Failure, FailureLog
@@ -16,6 +16,9 @@ from ecsbatch.model.pace import EndCounter
 from ecsbatch.model.plan import Plan
 from ecsbatch.model.stages import Stages
 from ecsbatch.model.tally import ENDED, FAILURES, KIND, Attempt, InFlightBatch, Stage
+
+_NEVER_SENT: Final = 1_000_000
+"""Numbers of batches, at most, that a run has given to some for which no tokens came; each other one has its event."""
 
 
 class ServerFold:
@@ -37,7 +40,7 @@ class ServerFold:
         self.flights, self._under_way = dict[int, InFlightBatch](), dict[str, int]()
         self.unstarted: dict[str, int] = {}
         self.earlier: dict[str, Attempt] = {}
-        self.last_batch = 0
+        self.last_batch = self._intents = 0
         self.rejected: tuple[float, ev.BatchRejected] | None = None
         self.left_out: set[str] = set()
         self._retried_left_out = set[int]()
@@ -61,6 +64,9 @@ class ServerFold:
     # -- requests --------------------------------------------------------------------------------------------------
 
     def _submitting(self, event: ev.BatchSubmitting, ts: float) -> None:
+        self._intents += 1
+        if not 0 < event.batch <= self._intents + _NEVER_SENT:
+            raise ValueError(f"batch {event.batch}")
         self.flights[event.batch] = InFlightBatch.of(event, ts)
         self.last_batch = max(self.last_batch, event.batch)
         indexes = self._indexes(event.servers)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from ecsbatch.errors import ConfigError
+from ecsbatch.errors import ConfigError, RecordEdited
 from ecsbatch.host_loop import TimeSlice, aside
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model import events as ev
@@ -22,7 +22,7 @@ from ecsbatch.model.commands import is_abort
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
 from ecsbatch.model.quota import Quota, Usage
-from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.recorded import UNLIKE, Recorded, unlike_the_run
 from ecsbatch.model.state import RolloutState
 from ecsbatch.policy.quota_now import quota_now
 
@@ -82,9 +82,16 @@ class RunHistory:
     """What the events say of the status, its reason, an abort and a freeze, where `settle` has said something else."""
 
     def apply(self, recorded: Recorded) -> None:
-        """Fold the next event in."""
+        """Fold the next event in.
+
+        Raises:
+            RecordEdited: it speaks of what is none of the run's.
+        """
         self._unsettle()
-        self.state.apply(recorded)
+        try:
+            self.state.apply(recorded)
+        except UNLIKE as e:
+            raise unlike_the_run(recorded, e) from e
         event = recorded.event
         if isinstance(event, ev.HolderChanged):
             self.holders = event
@@ -133,9 +140,16 @@ async def load_history(store: Store, record: RunRecord) -> RunHistory:
     Raises:
         ConfigError: it is a run of single restarts.
         StoreError: the store cannot be read.
+        RecordEdited: somebody has changed its events, or taken some away.
     """
     history = await new_history(store, record)
     await _read_on(store, history)
+    if history.state.seq < record.seq:
+        raise RecordEdited(
+            f"The record of run {record.run_id} was edited: it ends with event {history.state.seq} where event "
+            f"{record.seq} was the last one: restore the store from a copy of before.",
+            run_id=record.run_id,
+        )
     history.head = await head_at(store.lines, record.run_id, history.state.seq)
     await settle_now(store, history)
     return history

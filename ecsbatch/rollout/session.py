@@ -22,7 +22,7 @@ from ecsbatch.model import events as ev
 from ecsbatch.model.freeze import Freeze
 from ecsbatch.model.outcome import Outcome, RunStatus
 from ecsbatch.model.plan import Plan
-from ecsbatch.model.recorded import Recorded
+from ecsbatch.model.recorded import UNLIKE, Recorded, unlike_the_run
 from ecsbatch.model.restarts import restarts_together, servers_of
 from ecsbatch.model.run import Lease, Transaction
 from ecsbatch.model.state import RolloutState
@@ -170,11 +170,19 @@ class RunSession:
     # -- folding ---------------------------------------------------------------------------------------------------
 
     async def read_history(self) -> None:
-        """Fold the events in the store that are not folded yet."""
+        """Fold the events in the store that are not folded yet.
+
+        Raises:
+            StoreError: they cannot be read.
+            RecordEdited: somebody has changed one, and it speaks of what is none of the run's.
+        """
         self.stored = True
         work = TimeSlice()
         while recorded := await self.runtime.store.events(self.run_id, self.state.seq, _READ_AT_ONCE):
-            self.fold(recorded)
+            try:
+                self.fold(recorded)
+            except UNLIKE as e:
+                raise unlike_the_run(next(each for each in recorded if each.seq >= self.state.seq), e) from e
             await work.give_way()
 
     def fold_news(self, commit: Sequence[Recorded]) -> None:

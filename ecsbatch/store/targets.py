@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from ecsbatch.errors import StoreError
+from ecsbatch.errors import RecordEdited
 from ecsbatch.model.in_parts import Gathered, Sharing
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
@@ -71,7 +71,7 @@ def read(database: Database, run_id: str) -> Fleet:
     """Return a run's targets in their order.
 
     Raises:
-        StoreError: somebody has edited them, and they cannot be read any more.
+        RecordEdited: somebody has edited them, and they cannot be read any more.
     """
     ids = Gathered[str]()
     columns = {name: _Column() for name in ("domains", "names", "sites")}
@@ -91,7 +91,8 @@ def read(database: Database, run_id: str) -> Fleet:
         domains, names, sites = (column.of(servers) for column in columns.values())
         return Fleet(ids.kept(), domains, names, sites, hosts.of(servers), told)
     except (zlib.error, ValueError, TypeError, LookupError, AttributeError) as e:
-        raise StoreError(
+        # Without the run, so that no audit is named as the way on: it cannot read them either.
+        raise RecordEdited(
             f"The list of servers of run {run_id} was not written by ecsbatch and cannot be read ({e}): "
             "restore the store from a copy of before."
         ) from e

@@ -223,6 +223,36 @@ def test_one_edited_record_hides_no_other_run(store: Store) -> None:
     assert "`ecsbatch audit killed` says what else was edited" in printed
 
 
+_IN_LINES = "UPDATE journal SET lines = replace(unpacked(lines), {}) WHERE run_id = 'killed'"
+CUT_OFF = "it ends with event"
+OF_ANOTHER = "speaks of what that run does not have"
+
+
+@pytest.mark.parametrize("command", ["status", "explain", "runs"])
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ("UPDATE targets SET servers = x'ff00' WHERE run_id = 'killed'", "The list of servers of run killed was not"),
+        (_IN_LINES.format("""'"servers":[', '"servers":["x",'"""), OF_ANOTHER),
+        (_IN_LINES.format("""'"servers":[', '"servers":[7,'"""), OF_ANOTHER),
+        (_IN_LINES.format("""'"batch":', '"batch":99999999'"""), OF_ANOTHER),
+        (_IN_LINES.format("""'"batch":', '"batch":-'"""), OF_ANOTHER),
+        ("DELETE FROM journal WHERE run_id = 'killed' AND seq_first > 3", CUT_OFF),
+        ("DELETE FROM journal WHERE run_id = 'killed'", CUT_OFF),
+    ],
+)
+def test_a_record_that_is_not_its_runs_is_an_error_and_hides_no_other_run(
+    store: Store, command: str, edit: str, says: str
+) -> None:
+    store.edit(edit)
+    code, printed = store.ask(command, *([] if command == "runs" else [KILLED]))
+
+    assert code == (0 if command == "runs" else 1)
+    assert says in printed
+    assert "restore the store from a copy of before" in printed
+    assert ("`ecsbatch audit killed` says" in printed) == ("targets" not in edit)
+
+
 @pytest.mark.parametrize("command", ["audit", "status", "runs", "report", "explain"])
 @pytest.mark.parametrize(
     ("edit", "says"),
@@ -316,4 +346,19 @@ def test_a_run_whose_last_events_are_not_the_ones_that_were_counted_is_not_gone_
                 await (await restarter.resume(KILLED)).run()
 
         with pytest.raises(RecordEdited, match=r"was edited: it ends with event .* Nothing is sent"):
+            world.run(goes_on)
+
+
+def test_a_run_of_which_an_event_speaks_of_others_is_not_gone_on_with(lived: MemoryDatabase) -> None:
+    with World(60) as world:
+        connection = world.database.connection
+        lived.connection.backup(connection)
+        connection.create_function("unpacked", 1, lambda stored: unpacked(stored).decode())
+        connection.execute(_IN_LINES.format("""'"servers":[', '"servers":["x",'"""))
+
+        async def goes_on() -> None:
+            async with world.restarter() as restarter:
+                await (await restarter.resume(KILLED)).run()
+
+        with pytest.raises(RecordEdited, match=OF_ANOTHER):
             world.run(goes_on)
