@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from ecsbatch.engine.ports import Store
-from ecsbatch.errors import EcsbatchError, EngineStopped, RunConflict, StoreError
+from ecsbatch.errors import EcsbatchError, EngineStopped, RecordEdited, RunConflict, StoreError
 from ecsbatch.lazy_dataclass import dataclass
 from ecsbatch.model.conflicts import RunTaken
 from ecsbatch.model.outcome import HANDED_OVER, RunStatus
@@ -181,18 +181,28 @@ class Standby:
                 continue
             seq, why = self._interrupted.get(record.run_id, (-1, ""))
             if seq != record.seq:
-                why = await why_interrupted(self._worker.store, record)
+                why = await self._why_interrupted(record)
                 self._interrupted[record.run_id] = record.seq, why
             if why == HANDED_OVER:
                 found.add(record.run_id)
         return found
+
+    async def _why_interrupted(self, record: RunRecord) -> str:
+        try:
+            return await why_interrupted(self._worker.store, record)
+        except RecordEdited as e:  # it keeps nobody from the other runs
+            self._say_once(record.run_id, str(e))
+            return ""
 
     async def _lacks(self, record: RunRecord) -> set[str]:
         """Return the run's id where something is lacking for it, and say what; asked anew once its record has grown."""
         run_id = record.run_id
         seq, lacking = self._lacked.get(run_id, (-1, False))
         if seq != record.seq:
-            why = await self._worker.lacking(record)
+            try:
+                why = await self._worker.lacking(record)
+            except RecordEdited as e:
+                why = [str(e)]
             lacking = bool(why)
             self._lacked[run_id] = record.seq, lacking
             if why:

@@ -746,3 +746,35 @@ def test_what_another_one_was_quicker_with_is_no_word_worth() -> None:
 
     assert played(taker, 5.5) == []
     assert [round(later - before) for before, later in pairwise(taker.tried)] == [1, 1, 1, 1, 1]
+
+
+# -- edited records ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strategy", "edit"),
+    [
+        (SLOWLY, "UPDATE journal SET lines = 'nonsense' WHERE run_id = 'edited'"),
+        (GATED, "UPDATE journal SET lines = 'nonsense' WHERE run_id = 'edited' AND seq_first = 1"),
+        (GATED, "UPDATE targets SET servers = x'ff' WHERE run_id = 'edited'"),
+        (SLOWLY, "DELETE FROM journal WHERE run_id = 'edited' AND seq_first = 1"),
+    ],
+)
+def test_a_run_whose_record_was_edited_is_left_alone_and_the_others_go_on(strategy: Strategy, edit: str) -> None:
+    world = World(servers=10)
+
+    async def main() -> tuple[list[str], list[tuple[str, str]]]:
+        await left(world, "edited", strategy=strategy, hand_over=True, gate=lambda _: "go")
+        async with world.restarter(name="first") as restarter:
+            await restarter.rollout(world.ids[5:], SLOWLY, run_id="night").start()
+            await asyncio.sleep(5)
+            await restarter.aclose(hand_over=True)
+        world.database.connection.execute(edit)
+        async with standby(world) as beside:
+            return await _all_over(world, "night"), beside.words()
+
+    statuses, words = world.live(main)
+
+    assert statuses == ["succeeded"]
+    assert sorted(set(words) - {("ended", "night")}) == [("left_alone", "edited"), ("taken", "night")]
+    assert words.count(("left_alone", "edited")) == 1
