@@ -179,7 +179,7 @@ ONCE: Final = (
     Mutant(
         name="the record does not tell a refused request",
         promise="A restart that was under way before a request is not that request's, whoever looks.",
-        file="model/state.py",
+        file="model/server_fold.py",
         old="flight.cloud_time, refused=refused)",
         new="flight.cloud_time)",
         tests=(f"{OURS}test_what_was_under_way_before_a_refusal_is_not_ours_for_the_next_process_either",),
