@@ -140,13 +140,21 @@ def test_who_takes_tokens_at_once_does(tmp_path: Path) -> None:
 
 
 def test_a_million_is_held_to_its_goals_wherever_it_stands() -> None:
-    figures = {servers: {"peak": peak, "cpu": cpu} for servers, peak, cpu in ((10_000, 50, 300), (20_000, 60, 1))}
+    figures = {servers: {"peak": peak, "cpu": cpu} for servers, peak, cpu in ((10_000, 50, 310), (20_000, 60, 1))}
 
     assert size.seen_of(figures) == {}
-    assert size.seen_of({1_000_000: {"peak": 200, "cpu": 330}, **figures}) == {
+    assert size.seen_of({1_000_000: {"peak": 200, "cpu": 330, "first": 300}, **figures}) == {
         "million_memory": 200,
         "million_cpu": 1.1,
     }
+
+
+def test_a_rollout_of_minutes_is_compared_with_those_that_were_run_while_it_stood_still() -> None:
+    short, long = size.Size(10_000, 3.0, 50, 40), size.Size(1_000_000, 330.0, 200, 40, beside=3.3)
+    found = {10_000: [short], 1_000_000: [long]}
+
+    assert (size.first_of([short], found), size.first_of([long], found)) == (3.0, 3.3)
+    assert [row[3] for row in size.table_of(found).rows] == ["1.00", "1.00"]
 
 
 def test_a_delay_that_is_not_the_library_s_is_told() -> None:
