@@ -138,10 +138,13 @@ def _restarts_singly(case: Case, one: Round, run_id: str) -> bool:
 def _job_told(case: Case, restart: Restart) -> bool:
     """Tell whether the restart's job was known to us and there to be asked.
 
-    It was not where it could not be shown, still ran at its servers' deadline or was forgotten when it was asked. One
-    that is asked once more, for a server of it is found to be under way still, has to tell anew.
+    It was not where it could not be shown, still ran at its servers' deadline or was forgotten when it was asked, nor
+    where a failover has made the record forget the request. One that is asked once more, for a server of it is found to
+    be under way still, has to tell anew.
     """
     intent, server = restart.intent, restart.begun.server
+    if intent.run_id not in case.tales:
+        return False
     forgotten = restart.begun.ends + case.record.world.cloud.job_retention
     told = intent.answered and intent.job_id not in case.record.hidden
     for fact in case.tales[intent.run_id].facts:

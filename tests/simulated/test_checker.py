@@ -435,6 +435,16 @@ def test_a_job_is_gone_once_the_cloud_has_forgotten_it(gone_at: float, expected:
     assert first(judge_outcomes(case(told, sends=(left(1, ONE, begun=1.5, ends=30.0, ending="fail"),)))) == expected
 
 
+def test_a_job_whose_request_a_failover_has_forgotten_tells_nothing() -> None:
+    failed = left(1, ONE, begun=1.5, ends=36.0, ending="fail")
+    played = case(tale(*SENT_ONE, over(32, "SUCCESS"), UP_BY_STATE), sends=(failed,))
+    for restarts in played.restarts.values():
+        for each in restarts:
+            each.intent.run_id = "forgotten"
+
+    assert first(judge_outcomes(played)) == ""
+
+
 @pytest.mark.parametrize(("times", "expected"), [(2, "outcome"), (3, "")])
 def test_nothing_is_known_of_a_server_only_after_enough_looks(times: int, expected: str) -> None:
     played = case(
