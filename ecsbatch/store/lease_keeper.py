@@ -94,6 +94,14 @@ class LeaseKeeper:
                     del self._holds[run_id]
         return hold.begun
 
+    def take_anew(self, run_id: str) -> None:
+        """Note that a transaction takes a run anew which this process has; it is trusted once it was renewed.
+
+        It is another hold: a renewal that is still on its way may tell of somebody who had the run in between.
+        """
+        with self._mutex:
+            self._holds[run_id] = _Hold(begun=True)
+
     def drop(self, run_id: str) -> None:
         """Forget a run."""
         with self._mutex:

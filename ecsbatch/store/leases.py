@@ -202,11 +202,17 @@ class LeaseLocks:
             return True
         if not self.keeper.has(run_id):
             return False
-        return self._database.execute(_WRITE_AGAIN, self._row(run_id)).fetchone() is not None
+        if self._database.execute(_WRITE_AGAIN, self._row(run_id)).fetchone() is None:
+            return False
+        self.keeper.take_anew(run_id)
+        return True
 
     def regain(self, run_id: str) -> bool:
         """Take a run anew in the transaction of the caller, where nobody has it; it is trusted once it was renewed."""
-        return self.keeper.has(run_id) and self._take(run_id)
+        if not (self.keeper.has(run_id) and self._take(run_id)):
+            return False
+        self.keeper.take_anew(run_id)
+        return True
 
     def leave(self, run_id: str) -> None:
         """Leave a run for good, in the transaction of the caller: another process has written to it."""

@@ -142,6 +142,21 @@ def test_a_renewal_that_was_sent_before_a_run_was_let_go_says_nothing_of_it(keep
     assert keeper.idle
 
 
+def test_a_renewal_that_was_sent_before_a_run_was_taken_anew_says_nothing_of_it(keeper: LeaseKeeper) -> None:
+    """Somebody had it in between, and has let it go again without a word."""
+
+    def renew(_: Beat) -> Renewed:
+        keeper.take_anew("r")
+        return Renewed(others={"r"})
+
+    keeper.beat(renew)
+    assert keeper.has("r")
+    assert not keeper.trusted("r")
+
+    keeper.beat(renews)
+    assert keeper.trusted("r")
+
+
 def test_a_renewal_in_mid_taking_does_not_delete_the_new_row(boot: Boot) -> None:
     keeper = LeaseKeeper(boot)
 
