@@ -41,6 +41,7 @@ class Intent:
         self._queue = queue
         self._prechecked = prechecked
         self._visibility = visibility
+        self._time = asyncio.get_running_loop().time
 
     def take(self, request: TokenRequest) -> asyncio.Future[Grant | Shortage]:
         """Store grant and intent; it names as many servers as there are tokens, the first ones.
@@ -50,8 +51,7 @@ class Intent:
                 have the run by now. Nothing is stored.
         """
         queue, prechecked = self._queue, self._prechecked
-        recalled = queue.generation != self.generation or not queue.open or queue.dropped or not queue.journal.trusted
-        if recalled or prechecked.stale(asyncio.get_running_loop().time()):
+        if not self._wanted():
             raise Recalled
         for server in [server for server in prechecked.views if not queue.owner.wanted(queue, server)]:
             del prechecked.views[server]
@@ -98,7 +98,8 @@ class Intent:
         queue.in_air += 1
         queue.given.update(servers)
         claim = [(queue.site, server) for server in servers] if queue.journal.claims else []
-        written = queue.journal.record(Transaction(take=request, intent=self._events, claim=claim))
+        wants = Transaction(take=request, wanted=self._wanted, intent=self._events, claim=claim)
+        written = queue.journal.record(wants)
         answer: asyncio.Future[Grant | Shortage] = asyncio.get_running_loop().create_future()
 
         def heard(done: asyncio.Future[Committed]) -> None:
@@ -109,6 +110,12 @@ class Intent:
 
         written.add_done_callback(heard)
         return answer
+
+    def _wanted(self) -> bool:
+        """Tell whether the servers are to be sent still, and by their look; safe from any thread."""
+        queue = self._queue
+        recalled = queue.generation != self.generation or not queue.open or queue.dropped or not queue.journal.trusted
+        return not recalled and not self._prechecked.stale(self._time())
 
     def _land(self) -> None:
         self._queue.in_air -= 1

@@ -98,6 +98,8 @@ class Transaction:
         events: what has happened.
         take: tokens wanted. What ``settle`` frees can be taken at once; where there are not enough, all the rest is
             written nevertheless.
+        wanted: tells whether the tokens are of use still, asked when they are about to be taken: the database may have
+            been away for a while. Called on the store's thread, so it must only compare; None: they are.
         intent: returns the events that say what the grant is for; they are stored with it. Called on the store's
             thread, so it must only compute.
         settle: grants that have ended.
@@ -108,6 +110,7 @@ class Transaction:
 
     events: Sequence[Event] = ()
     take: TokenRequest | None = None
+    wanted: Callable[[], bool] | None = None
     intent: Callable[[Grant], Sequence[Event]] | None = None
     settle: Sequence[Settlement] = ()
     status: RunStatus | None = None

@@ -46,7 +46,7 @@ _NOBODYS: Final = -1
 """The fence of a run whose lock this process has lost; no lease has it."""
 
 _NOT_NOW: Final = Shortage(0, 0.001, 0)
-"""The answer to a caller that does not know of a failure yet: ask again at once, with that in mind."""
+"""The answer to a caller that does not know yet what has come meanwhile: ask again at once, with that in mind."""
 
 
 class SyncStore:
@@ -234,7 +234,7 @@ class SyncStore:
         head = self._head(lease)
         for settlement in transaction.settle:
             self.settle(settlement)
-        got = self._granted(transaction.take, run_id, head, folded)
+        got = self._granted(transaction, run_id, head, folded)
         grant, shortage = (got, None) if isinstance(got, Grant) else (None, got)
         events = [*self._told_of_failover(head, lease), *transaction.events]
         if grant is not None and transaction.intent is not None:
@@ -262,10 +262,13 @@ class SyncStore:
         return Committed(recorded, grant, shortage)
 
     def _granted(
-        self, request: TokenRequest | None, run_id: str, head: Head, folded: int | None
+        self, transaction: Transaction, run_id: str, head: Head, folded: int | None
     ) -> Grant | Shortage | None:
+        request, wanted = transaction.take, transaction.wanted
         if request is None:
             return None
+        if wanted is not None and not wanted():
+            return _NOT_NOW
         if head.epoch != self._failover.epoch or (folded is not None and head.failed_at > folded):
             return _NOT_NOW
         return self._take(request, f"{run_id}.{head.fence}.{head.grants + 1}", run_id)

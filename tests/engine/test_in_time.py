@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from world import World, Wrapper
 
+from ecsbatch.config.settings import Strategy
 from ecsbatch.engine.limiter import SEND_WITHIN, TokenBucket
 from ecsbatch.engine.resolver import LOOKS_WHEN_HIDDEN, LOOKS_WHEN_OVER, JobWatch
 from ecsbatch.engine.server_queue import BASELINE_AGE, Prechecked
 from ecsbatch.engine.submitter import held_back
+from ecsbatch.model import events as ev
 from ecsbatch.model.quota import Quota
+from ecsbatch.model.run import Committed, Lease, Transaction
 from ecsbatch.model.servers import ServerView
 from ecsbatch.model.tokens import Grant
 
@@ -108,3 +113,48 @@ def test_a_job_that_cannot_be_shown_is_asked_about_so_often_and_no_oftener(
     nobodys: Any = None
 
     assert JobWatch(nobodys, 0.0, {"a"}, 1, hidden=hidden).in_vain(late=late) is in_vain
+
+
+class Away(Wrapper):
+    """A store whose database is away for a while when the first tokens are asked for.
+
+    Attributes:
+        seconds: how long.
+    """
+
+    seconds = BASELINE_AGE + 1.0
+
+    def commit(self, lease: Lease, transaction: Transaction, *, folded: int | None = None) -> asyncio.Future[Committed]:
+        """Write once it is back."""
+
+        async def later() -> Committed:
+            if transaction.take is not None:
+                seconds, self.seconds = self.seconds, 0.0
+                await asyncio.sleep(seconds)
+            done: Committed = await self.inner.commit(lease, transaction, folded=folded)
+            return done
+
+        return asyncio.ensure_future(later())
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+def test_behind_an_outage_of_the_database_nobody_is_sent_by_an_old_look_or_in_a_pause(*, pauses: bool) -> None:
+    world, sent = World(servers=1), list[float]()
+
+    async def main() -> None:
+        async with world.client() as client, world.store() as store, world.engine(client, Away(store)) as restarter:
+            rollout = restarter.rollout(world.ids, Strategy(max_unavailable="100%", waves="100%"))
+            running = asyncio.create_task(rollout.run())
+            if pauses:
+                await asyncio.sleep(BASELINE_AGE / 2)
+                rollout.pause()
+                await asyncio.sleep(300)
+                rollout.resume()
+            await running
+            events = [recorded async for recorded in rollout.events()]
+            sent.extend(each.ts - world.config.epoch for each in events if isinstance(each.event, ev.BatchSubmitting))
+
+    world.live(main)
+
+    assert [at > (300 if pauses else BASELINE_AGE) for at in sent] == [True]
+    assert world.cloud.auditor.looks["servers"] == 2

@@ -8,6 +8,7 @@ from typing import Final
 from .mutant import Mutant
 
 KEEPER: Final = "tests/store/test_lease_keeper.py::"
+IN_TIME: Final = "tests/engine/test_in_time.py::"
 LEASES: Final = "tests/store/test_store_leases.py::"
 FAILOVER: Final = "tests/store/test_store_failover.py::"
 
@@ -40,6 +41,24 @@ HOLDERS: Final[Sequence[Mutant]] = (
         scenes=(95, 91, 132),
     ),
     Mutant(
+        name="a run that is taken anew is held as before",
+        promise="A holder that has a run is trusted again: what a late renewal tells of others is over by then.",
+        file="store/lease_keeper.py",
+        old="            self._holds[run_id] = _Hold(begun=True)\n",
+        new="            pass\n",
+        tests=(f"{KEEPER}test_a_renewal_that_was_sent_before_a_run_was_taken_anew_says_nothing_of_it",),
+        scenes=(4140,),
+    ),
+    Mutant(
+        name="tokens are taken although nobody wants them any more",
+        promise="Nobody is sent by a look from before an outage of the database, or in a pause that began in one.",
+        file="store/sync_store.py",
+        old="if wanted is not None and not wanted():",
+        new="if False:",
+        tests=(f"{IN_TIME}test_behind_an_outage_of_the_database_nobody_is_sent_by_an_old_look_or_in_a_pause",),
+        scenes=(5154,),
+    ),
+    Mutant(
         name="trust stays after a failed renewal",
         promise="Once a renewal has failed nothing is sent until one succeeds.",
         file="store/lease_keeper.py",
@@ -61,7 +80,9 @@ HOLDERS: Final[Sequence[Mutant]] = (
         file="engine/submitter.py",
         old="trusted=queue.journal.trusted",
         new="trusted=True",
-        scenes=(71, 95, 59),
+        tests=(
+            "tests/engine/test_trust.py::test_what_was_committed_and_is_not_trusted_at_the_first_byte_does_not_leave",
+        ),
     ),
     Mutant(
         name="trust stands still with its machine",

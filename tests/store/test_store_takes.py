@@ -109,6 +109,18 @@ async def test_who_has_not_heard_of_a_failure_gets_no_tokens(
         assert (await store.commit(lease, Transaction(take=want(1)), folded=1 + len(told))).grant is not None
 
 
+async def test_who_does_not_want_tokens_any_more_by_the_time_that_they_could_be_taken_gets_none(
+    store: DatabaseStore,
+) -> None:
+    direct = await store.create_run(NewRun("direct", "direct"), ALICE)
+    for wanted in (False, True):
+        take = Transaction(take=want(1), wanted=lambda wanted=wanted: wanted, claim=[("", "a")])
+        done = await store.commit(direct, take)
+
+        assert (done.grant is not None) is wanted
+        assert bool(await store.claimed([("", "a")])) is wanted
+
+
 @pytest.mark.parametrize(("wanted", "limit", "claimed"), [(3, 10, "abc"), (3, 2, "ab"), (3, 0, "")])
 async def test_a_server_is_claimed_with_the_tokens_for_it_and_not_without(
     store: DatabaseStore, wanted: int, limit: int, claimed: str
