@@ -15,7 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ecsbatch.errors import RecordEdited
-from ecsbatch.model.in_parts import Gathered, Sharing
+from ecsbatch.model.in_parts import Gathered, Sharing, kept
 from ecsbatch.model.outcome import SkipReason
 from ecsbatch.model.servers import Fleet
 from ecsbatch.store import statements as sql
@@ -39,9 +39,19 @@ def to_claim(fleet: Fleet, plan: Mapping[str, Any]) -> Fleet:
     left = [range(skip["start"], skip["end"]) for skip in plan.get("skips", ()) if skip["reason"] in _LEFT_ALONE]
     if not any(map(len, left)):
         return fleet
-    indexes = sorted(set(range(len(fleet))).difference(*left))
+    claimed = list(_between(left, len(fleet)))
+    ids = kept(fleet.ids[i] for part in claimed for i in part)
     sites = fleet.sites
-    return Fleet([fleet.ids[i] for i in indexes], sites=None if sites is None else [sites[i] for i in indexes])
+    return Fleet(ids, sites=None if sites is None else kept(sites[i] for part in claimed for i in part))
+
+
+def _between(left: Sequence[range], end: int) -> Iterator[range]:
+    """Yield what is in none of the ranges, up to an end."""
+    at = 0
+    for each in sorted(left, key=lambda each: each.start):
+        yield range(at, min(each.start, end))
+        at = max(at, each.stop)
+    yield range(at, end)
 
 
 def rows(run_id: str, fleet: Fleet) -> Iterator[Mapping[str, Any]]:
